@@ -1,1 +1,28 @@
-"""."""
+"""Annotations: SWC files and point lists in, centrelines and distance maps out."""
+
+from neuroconn.annotation.alignment import Alignment, check_alignment
+from neuroconn.annotation.distance import distance_block, distance_map
+from neuroconn.annotation.forest import Forest, concatenate
+from neuroconn.annotation.placement import Units, read_forest, swc_files
+from neuroconn.annotation.points import read_points, write_apo, write_marker
+from neuroconn.annotation.render import neurite_voxels, render
+from neuroconn.annotation.swc import read_swc, write_swc
+
+__all__ = [
+    "Alignment",
+    "Forest",
+    "Units",
+    "check_alignment",
+    "concatenate",
+    "distance_block",
+    "distance_map",
+    "neurite_voxels",
+    "read_forest",
+    "read_points",
+    "read_swc",
+    "render",
+    "swc_files",
+    "write_apo",
+    "write_marker",
+    "write_swc",
+]

@@ -1,0 +1,152 @@
+"""Lay tracings over a brain: units, origin and the direction of y.
+
+SWC says nothing of any of them, and archives differ: voxels, µm, and units of 25 µm all occur, as
+do tracings whose y runs against the rows of the image. So the unit is always asked for, and a
+forest that falls outside the volume is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from neuroconn.annotation.forest import Forest, concatenate
+from neuroconn.annotation.swc import read_swc
+from neuroconn.errors import AnnotationError, UsageError
+from neuroconn.geometry import ZYX, Frame
+
+Units: TypeAlias = Literal["um", "voxel"] | float
+"""Of an SWC: µm, voxels of level 0, or how many µm make one unit."""
+
+INSIDE_AT_LEAST = 0.95
+"""Share of the nodes that must lie in the volume; tracings may leave a cropped brain."""
+
+
+def read_forest(
+    paths: str | Path | Iterable[str | Path],
+    *,
+    units: Units,
+    frame: Frame,
+    shape: ZYX | None = None,
+    y_flip: bool = False,
+    origin: tuple[float, float, float] = (0.0, 0.0, 0.0),
+) -> Forest:
+    """Read the SWC files of one brain into its voxels.
+
+    Parameters
+    ----------
+    paths : path or paths
+        SWC or ESWC files; a folder stands for those in it.
+    units : {"um", "voxel"} or float
+        What the files count in; a number is µm per SWC unit (25 for the CCF archives).
+    frame : Frame
+        Of the brain's level 0.
+    shape : (z, y, x) ints, optional
+        Of the brain's level 0. Given, nodes must lie inside.
+    y_flip : bool, optional
+        The files count y from the last row of the image: ``y' = height - 1 - y``.
+    origin : (z, y, x) floats, optional
+        Where the files' zero lies: in voxels if the files are, in µm otherwise.
+
+    Returns
+    -------
+    Forest
+        Fractional voxels of level 0, integers at voxel centres; radii as stored.
+
+    Raises
+    ------
+    AnnotationError
+        If a file is broken, or fewer than 95 % of the nodes lie inside the volume.
+    UsageError
+        If the units are no scale, or y is to be flipped in a volume of unknown height.
+
+    Examples
+    --------
+    >>> Frame(spacing_um=(2.5, 1.3, 1.3)).to_voxels([[25.0, 0.0, 25.0]]).round(2)  # 25 µm a unit
+    array([[10.  ,  0.  , 19.23]])
+    """
+    scale = _scale(units)
+    if y_flip and shape is None:
+        raise UsageError("y_flip needs the shape of the volume: y' = height - 1 - y")
+    forest = concatenate([read_swc(path) for path in swc_files(paths)])
+    forest = forest.transform(scale, origin)
+    if units != "voxel":
+        forest = forest.to_voxels(frame)
+    if y_flip and shape is not None:
+        forest = flip_y(forest, shape[1])
+    if shape is not None:
+        require_inside(forest, shape)
+    return forest
+
+
+def swc_files(paths: str | Path | Iterable[str | Path]) -> list[Path]:
+    """List the files meant: files as given, folders by the SWC and ESWC files in them, sorted.
+
+    Raises
+    ------
+    AnnotationError
+        If a path does not exist, or nothing is found.
+    """
+    given = [paths] if isinstance(paths, str | Path) else list(paths)
+    found: list[Path] = []
+    for path in map(Path, given):
+        if not path.exists():
+            raise AnnotationError(f"there is no annotation {path}")
+        inside = sorted(p for p in path.glob("*") if p.suffix.lower() in {".swc", ".eswc"})
+        if path.is_dir() and not inside:
+            raise AnnotationError(f"the folder {path} holds no .swc or .eswc file")
+        found += inside if path.is_dir() else [path]
+    if not found:
+        raise AnnotationError("no annotation is given: name at least one SWC file")
+    return found
+
+
+def flip_y(forest: Forest, height: int) -> Forest:
+    """Count y from the other side of an image of ``height`` rows: ``y' = height - 1 - y``."""
+    return forest.transform((1.0, -1.0, 1.0), (0.0, height - 1.0, 0.0))
+
+
+def inside(positions: ArrayLike, shape: ZYX) -> NDArray[np.bool_]:
+    """Which of (n, 3) positions in voxels fall into a voxel of a volume of ``shape``."""
+    voxels = np.asarray(positions, dtype=np.float64)
+    within = (voxels >= -0.5) & (voxels < np.asarray(shape) - 0.5)
+    return np.asarray(within.all(axis=1), dtype=np.bool_)
+
+
+def require_inside(forest: Forest, shape: ZYX) -> float:
+    """Share of the nodes inside the volume.
+
+    Raises
+    ------
+    AnnotationError
+        If it is below 95 %: the units, the origin or the brain are the wrong ones.
+    """
+    if not len(forest):
+        return 1.0
+    share = float(inside(forest.positions, shape).mean())
+    if share < INSIDE_AT_LEAST:
+        low, high = forest.positions.min(axis=0), forest.positions.max(axis=0)
+        raise AnnotationError(
+            f"only {share:.1%} of {len(forest)} nodes lie inside the volume of {shape} voxels "
+            f"(z, y, x); they span {_voxel(low)} to {_voxel(high)}. "
+            "Check the units, the origin and that this is the brain they were traced in"
+        )
+    return share
+
+
+def _scale(units: Units) -> float:
+    if units in ("um", "voxel"):
+        return 1.0
+    if isinstance(units, str) or not (np.isfinite(units) and units > 0):
+        raise UsageError(
+            f"units are 'um', 'voxel' or the µm in one SWC unit (a positive number), got {units!r}"
+        )
+    return float(units)
+
+
+def _voxel(position: NDArray[np.float64]) -> str:
+    return f"({', '.join(f'{v:.0f}' for v in position)})"

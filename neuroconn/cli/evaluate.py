@@ -1,0 +1,111 @@
+"""``neuroconn evaluate``."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from neuroconn.annotation import Units
+
+
+def _units(context: click.Context, option: click.Parameter, value: str | None) -> Units | None:
+    """Turn ``um``, ``voxel`` or a number of µm into what the library takes."""
+    if value is None:
+        return None
+    if value == "um":
+        return "um"
+    if value in ("voxel", "voxels"):
+        return "voxel"
+    try:
+        return float(value)
+    except ValueError:
+        raise click.BadParameter(
+            f"{value!r} is neither um, voxel nor a number of µm", context, option
+        ) from None
+
+
+def _progress(done: int, blocks: int) -> None:
+    click.echo(f"\r{done} of {blocks} blocks", nl=done == blocks, err=True)
+
+
+@click.command()
+@click.argument("prediction", type=click.Path(path_type=Path))
+@click.argument("truth", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "--threshold", default=3.0, show_default=True, help="Distances below it are neurite, in voxels."
+)
+@click.option(
+    "--slack", default=3.0, show_default=True, help="Farthest two voxels match, in voxels."
+)
+@click.option(
+    "--skeleton/--mask",
+    "thin",
+    default=True,
+    show_default=True,
+    help="Score the skeleton of the prediction, or all of it.",
+)
+@click.option(
+    "--units",
+    "--swc-units",
+    "units",
+    callback=_units,
+    metavar="um|voxel|µm",
+    help="What the SWC counts in: um, voxel, or a number of µm. Required for SWC.",
+)
+@click.option("--swc-y-flip", "y_flip", is_flag=True, help="The SWC counts y from the last row.")
+@click.option(
+    "--swc-origin",
+    "origin",
+    type=(float, float, float),
+    default=(0.0, 0.0, 0.0),
+    metavar="Z Y X",
+    help="Where the SWC's zero lies, in µm (in voxels if it counts voxels).",
+)
+@click.option("--label", type=int, help="Value of neurites in a labelled volume; else all but 0.")
+@click.option("--ignore", type=int, help="Value of voxels nobody labelled.")
+@click.option("--planes", is_flag=True, help="Score each labelled plane on its own, in 2D.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.pass_context
+def command(
+    context: click.Context,
+    prediction: Path,
+    truth: tuple[Path, ...],
+    threshold: float,
+    slack: float,
+    thin: bool,
+    units: Units | None,
+    y_flip: bool,
+    origin: tuple[float, float, float],
+    label: int | None,
+    ignore: int | None,
+    planes: bool,
+    as_json: bool,
+) -> None:
+    """Score the distance map PREDICTION against TRUTH.
+
+    TRUTH is SWC files (or a folder of them), or a labelled TIFF or OME-Zarr volume. Printed are
+    correctness (precision), completeness (recall) and quality of the centrelines.
+    """
+    # Imported here so that `neuroconn --help` does not wait for zarr.
+    from neuroconn.evaluate import evaluate
+
+    scores = evaluate(
+        prediction,
+        truth,
+        threshold=threshold,
+        slack=slack,
+        thin=thin,
+        units=units,
+        y_flip=y_flip,
+        origin=origin,
+        label=label,
+        ignore=ignore,
+        planes=planes,
+        progress=None if context.obj["quiet"] or not sys.stderr.isatty() else _progress,
+    )
+    click.echo(json.dumps(scores.as_dict()) if as_json else str(scores))

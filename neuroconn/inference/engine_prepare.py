@@ -1,0 +1,73 @@
+"""A trained network made ready to predict: folded, laid out and cast."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import Tensor, nn
+
+from neuroconn.network.base import Network
+
+
+def prepare(network: Network, dtype: torch.dtype, device: str) -> Network:
+    """Return a copy of ``network`` that predicts the same, faster.
+
+    Batch normalisation is folded into the convolutions before it, dropout is removed, weights are
+    laid out channels last, and all but the output layer are cast to ``dtype``.
+
+    Parameters
+    ----------
+    network : Network
+        Left as it is.
+    dtype : torch.dtype
+        Of the features. The output layer stays float32: rounding a distance of 8 to 10 voxels to
+        bfloat16 alone costs 0.03 voxels.
+    device : str
+        Where the copy lives.
+    """
+    fast = copy.deepcopy(network).eval().requires_grad_(False)
+    fold(fast)
+    output = {id(tensor) for tensor in fast.output_layer.parameters()}
+    for tensor in (*fast.parameters(), *fast.buffers()):
+        if tensor.is_floating_point() and id(tensor) not in output:
+            tensor.data = tensor.data.to(dtype)
+    return fast.to(device=device, memory_format=torch.channels_last_3d)  # type: ignore[call-overload, no-any-return]
+
+
+def fold(module: nn.Module) -> None:
+    """Fold BatchNorm into the Conv3d before it and drop dropout, in every Sequential, in place."""
+    for child in module.children():
+        fold(child)
+    if not isinstance(module, nn.Sequential):
+        return
+    kept: list[nn.Module] = []
+    for layer in module:
+        if isinstance(layer, nn.BatchNorm3d) and kept and isinstance(kept[-1], nn.Conv3d):
+            kept[-1] = folded(kept[-1], layer)
+        elif not isinstance(layer, nn.Dropout | nn.Dropout3d | nn.Identity):
+            kept.append(layer)
+    del module[:]
+    module.extend(kept)
+
+
+@torch.no_grad()
+def folded(convolution: nn.Conv3d, norm: nn.BatchNorm3d) -> nn.Conv3d:
+    """Return one convolution that does what ``norm(convolution(x))`` does in eval mode.
+
+    Computed in float64, so that folding costs less than the float32 arithmetic it replaces.
+    """
+    mean, variance = norm.running_mean, norm.running_var
+    if mean is None or variance is None:
+        raise ValueError("BatchNorm without running statistics cannot be folded")
+    one, zero = torch.ones_like(mean), torch.zeros_like(mean)
+    gain = _or(norm.weight, one) / (variance.double() + norm.eps).sqrt()
+    bias = (_or(convolution.bias, zero) - mean.double()) * gain + _or(norm.bias, zero)
+    out = copy.deepcopy(convolution)
+    out.weight.data = (convolution.weight.double() * gain.view(-1, 1, 1, 1, 1)).float()
+    out.bias = nn.Parameter(bias.float(), requires_grad=False)
+    return out
+
+
+def _or(tensor: Tensor | None, default: Tensor) -> Tensor:
+    return (default if tensor is None else tensor).double()

@@ -1,0 +1,60 @@
+"""What a run tells the outside: progress to listeners, incidents to a file of its own.
+
+The journal is no listener: it is written before the frontier grows, so that what is known to be
+done is on disk before anything follows from it.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a walk has come."""
+
+    done: int
+    """Chunks stored, those of earlier runs included."""
+    neurite: int
+    """Those of them that hold neurite."""
+    failed: int
+    queued: int
+    """Known to be needed, not handed out yet."""
+    in_flight: int
+    slots: int
+    """Chunks the cluster can work on at a time."""
+    inferred: int
+    """Chunks stored by this run."""
+    seconds: float
+    """Since this run started walking."""
+    model_seconds: float
+    """Summed over workers: how long their networks ran."""
+
+    @property
+    def known(self) -> int:
+        """Chunks known to belong to the walk so far; grows until the walk is closed."""
+        return self.done + self.failed + self.queued + self.in_flight
+
+
+Listener: TypeAlias = Callable[[Progress], None]
+
+
+class EventLog:
+    """Appends incidents to ``events.jsonl``: starts, stops, retries, tracebacks.
+
+    For people; nothing is ever read back from it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def write(self, event: str, **fields: Any) -> None:
+        """Append one line with the time of day."""
+        line = json.dumps({"time": time.time(), "event": event, **fields}, default=str)
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(line + "\n")

@@ -1,0 +1,22 @@
+"""Results of tasks as lines of the journal."""
+
+from __future__ import annotations
+
+from neuroconn.inference.journal import Record
+from neuroconn.inference.task import Failure, Outcome
+
+
+def outcome_record(outcome: Outcome) -> Record:
+    """Return the line of a chunk that is stored."""
+    return Record.from_verdict(
+        outcome.index,
+        outcome.verdict,
+        digest=outcome.crc,
+        attempt=outcome.attempt,
+        seconds=outcome.seconds,
+    )
+
+
+def failure_record(failure: Failure) -> Record:
+    """Return the line of a chunk that was given up."""
+    return Record(failure.index, "failed", attempt=failure.attempt)

@@ -1,0 +1,251 @@
+"""``infer``: from a brain and seeds to a distance map, resumable at every moment."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from neuroconn._version import __version__
+from neuroconn.config.infer import InferSettings
+from neuroconn.errors import InterruptedRunError
+from neuroconn.inference.backends import Backend, open_backend
+from neuroconn.inference.coarse import build_pyramid
+from neuroconn.inference.events import EventLog, Listener
+from neuroconn.inference.frontier import Frontier
+from neuroconn.inference.journal import Journal
+from neuroconn.inference.output import RunFolder, check_output, create_output, level_of
+from neuroconn.inference.plan import Plan
+from neuroconn.inference.predictors import (
+    PredictorFactory,
+    check_model,
+    engine_predictor,
+    pick_engine,
+)
+from neuroconn.inference.prepare import Job, check_disk, prepare
+from neuroconn.inference.replay import replay
+from neuroconn.inference.report import InferReport, make_report
+from neuroconn.inference.walk import Tally, Walk, window
+from neuroconn.volume.store import open_image
+
+logger = logging.getLogger(__name__)
+
+Header = Callable[[Job, Backend, Plan, Frontier], None]
+"""Called once everything is checked, before the first chunk."""
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How a run goes about it; none of this changes a stored byte."""
+
+    scheduler: str | None = "local"
+    """As for ``--scheduler``; see :mod:`neuroconn.sites`."""
+    threads: int | None = None
+    """Threads of each network."""
+    force_unlock: bool = False
+    """Take the run from another client that is known to be dead."""
+    retry_failed: bool = False
+    """Try the chunks again that earlier runs gave up."""
+    dry_run: bool = False
+    """Check and count, and write nothing."""
+    progress: Listener | None = None
+    header: Header | None = None
+    stop: threading.Event | None = None
+    """Once set, the run drains what is in flight and ends, resumable."""
+    predictor: PredictorFactory = engine_predictor
+    """Builds the network on a worker; importable there."""
+
+
+def infer(
+    brain: str | Path,
+    output: str | Path,
+    *,
+    seeds: Sequence[Sequence[float | str]] = (),
+    seed_source: str | Path | None = None,
+    seed_units: Literal["voxel", "um"] = "voxel",
+    model: str | Path = "default",
+    settings: InferSettings | None = None,
+    options: RunOptions | None = None,
+    **more_options: Any,
+) -> InferReport:
+    """Predict the distance map of a brain, walking along its neurites from the seeds.
+
+    Parameters
+    ----------
+    brain : path
+        OME-Zarr brain with intensity statistics, as ``convert`` makes them.
+    output : path
+        The distance map: created, or resumed if it is the same run. A finished run is left as is.
+    seeds : sequence of (z, y, x), optional
+        Voxels of level 0, or words like ``"120um"``.
+    seed_source : path or {"auto", "all"}, optional
+        A ``.swc``, ``.marker``, ``.apo`` or ``.csv`` file, bright places, or every chunk.
+    seed_units : {"voxel", "um"}, optional
+        What a file's coordinates count in.
+    model : path or str, optional
+        Folder of a model, or the name of a shipped one.
+    settings : InferSettings, optional
+        What decides the answer.
+    options : RunOptions, optional
+        How it is computed.
+    **more_options
+        Fields of the options, by name: ``scheduler="sync"``.
+
+    Returns
+    -------
+    InferReport
+        ``complete`` is False if chunks failed or ``max_chunks`` cut the walk short.
+
+    Raises
+    ------
+    UsageError, DataError, ModelError
+        Before the first chunk, naming what is wrong.
+    StorageError
+        If the disk is full; what is done is kept.
+    InterruptedRunError
+        If the cluster was lost or ``stop`` was set; the same call resumes.
+
+    Notes
+    -----
+    With the default scheduler worker processes import the calling script: put the call under
+    ``if __name__ == "__main__":``.
+    """
+    options = replace(options or RunOptions(), **more_options)
+    job = prepare(
+        brain,
+        output,
+        model=model,
+        settings=settings or InferSettings(),
+        seeds=[[str(word) for word in seed] for seed in seeds],
+        seed_source=seed_source,
+        seed_units=seed_units,
+    )
+    own_engine = options.predictor is not engine_predictor
+    if not own_engine:
+        check_model(job.model, job.grid.chunk, job.settings)
+    with open_backend(options.scheduler, options.threads) as backend:
+        wanted = job.settings.device, job.settings.precision
+        engine = wanted if own_engine else backend.resolve(pick_engine, *wanted)
+        plan, identity = job.plan(*engine)
+        folder = check_output(job.output, identity)
+        check_disk(job.output, job.grid, job.encoding.dtype, window(2 * backend.models))
+        if options.dry_run:
+            return _rehearse(job, backend, plan, folder, options)
+        folder = folder or _create(job, plan, identity)
+        with Journal.open(folder.path, identity, force_unlock=options.force_unlock) as journal:
+            return _run(job, backend, plan, folder, journal, options)
+
+
+def _rehearse(
+    job: Job, backend: Backend, plan: Plan, folder: RunFolder | None, options: RunOptions
+) -> InferReport:
+    if folder is None:
+        frontier = Frontier(job.grid, job.seeds, bridge=job.settings.bridge)
+    else:
+        frontier = replay(
+            Journal.read(folder.path), job.grid, folder.seeds(job.grid), bridge=job.settings.bridge
+        )
+        frontier.add_seeds(job.seeds)
+    if options.header:
+        options.header(job, backend, plan, frontier)
+    return make_report(job.output, plan.run_id, frontier, Tally(), models=backend.models)
+
+
+def _create(job: Job, plan: Plan, identity: dict[str, Any]) -> RunFolder:
+    levels, frame = level_of(job.brain, job.settings.level)
+    return create_output(
+        job.output,
+        identity=identity,
+        grid=job.grid,
+        inner_chunk=job.settings.inner_chunk,
+        levels=levels,
+        frame=frame,
+        spacing_known=job.brain.spacing_known,
+        encoding=job.encoding,
+        attributes={
+            "infer": job.settings.model_dump(mode="json"),
+            "clip": job.encoding.clip,
+            "model": {"name": job.card.name, "sha256": job.card.sha256},
+            "brain": identity["brain"],
+            "normalisation": asdict(job.constants),
+            "run_id": plan.run_id,
+            "versions": dict(plan.versions) | {"neuroconn": __version__},
+        },
+    )
+
+
+def _run(
+    job: Job,
+    backend: Backend,
+    plan: Plan,
+    folder: RunFolder,
+    journal: Journal,
+    options: RunOptions,
+) -> InferReport:
+    folder.add_seeds(job.seeds, job.grid)
+    frontier = replay(
+        journal,
+        job.grid,
+        folder.seeds(job.grid),
+        bridge=job.settings.bridge,
+        retry_failed=options.retry_failed,
+    )
+    if options.header:
+        options.header(job, backend, plan, frontier)
+    events = EventLog(folder.events)
+    tally = _walk(job, backend, plan, frontier, journal, events, options)
+    stored = [*frontier.chunks("neurite"), *frontier.chunks("empty")]
+    _finish_pyramid(job, folder, stored, options.stop)
+    report = make_report(job.output, plan.run_id, frontier, tally, models=backend.models)
+    # A run that found nothing to do leaves the report of the one that did it.
+    if tally.inferred or folder.read_report().get("pyramid_of") != len(stored):
+        folder.write_report({**report.to_json(), "pyramid_of": len(stored)})
+        events.write("end", **report.chunks)
+    return report
+
+
+def _walk(
+    job: Job,
+    backend: Backend,
+    plan: Plan,
+    frontier: Frontier,
+    journal: Journal,
+    events: EventLog,
+    options: RunOptions,
+) -> Tally:
+    """Visit what is left; a finished run loads no network."""
+    if frontier.done:
+        return Tally()
+    events.write("start", backend=backend.name, **frontier.counts())
+    try:
+        with backend.executor(plan, options.predictor) as executor:
+            return Walk(
+                frontier,
+                executor,
+                journal,
+                events,
+                listener=options.progress,
+                stop=options.stop,
+                max_chunks=job.settings.max_chunks,
+            ).run()
+    except BaseException as error:
+        events.write("stop", reason=f"{type(error).__name__}: {error}", **frontier.counts())
+        raise
+
+
+def _finish_pyramid(
+    job: Job, folder: RunFolder, stored: list[Any], stop: threading.Event | None
+) -> None:
+    """Build the coarse levels unless the last run has, over the same chunks."""
+    if folder.read_report().get("pyramid_of") == len(stored):
+        return
+
+    def stop_if_asked() -> None:
+        if stop is not None and stop.is_set():
+            raise InterruptedRunError("stopped as asked; run the same command again to resume")
+
+    written = build_pyramid(open_image(job.output), stored, after_each=stop_if_asked)
+    logger.info("pyramid: %d objects", written)

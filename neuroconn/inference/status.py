@@ -1,0 +1,71 @@
+"""How far a run has come, from its journal alone; also while it is under way."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from neuroconn.geometry import ChunkGrid
+from neuroconn.inference.journal import Journal
+from neuroconn.inference.lock import holder
+from neuroconn.inference.output import require_run
+from neuroconn.inference.replay import replay
+from neuroconn.inference.report import exceptions
+
+
+@dataclass(frozen=True, slots=True)
+class RunStatus:
+    """The state of a run."""
+
+    output: str
+    chunks: dict[str, int]
+    """Chunks of the grid in each state."""
+    task_seconds: float
+    """Time spent on the finished chunks, summed over workers."""
+    running: str | None
+    """Host and pid of the client at work, if there is one."""
+    exceptions: tuple[str, ...]
+    """What keeps the visited chunks from being the closure of the seeds."""
+    last: dict[str, Any]
+    """Report of the last run that ended."""
+
+    @property
+    def complete(self) -> bool:
+        """Whether there is nothing left to do."""
+        return not self.exceptions
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the status as plain values."""
+        return {**asdict(self), "complete": self.complete}
+
+
+def status(output: str | Path) -> RunStatus:
+    """Say how far the run of an output has come; touches nothing.
+
+    Raises
+    ------
+    OutputError
+        If the path is not an output of ``infer``.
+    """
+    path = Path(output)
+    folder = require_run(path)
+    journal = Journal.read(folder.path)
+    grid = _grid(journal.identity)
+    frontier = replay(journal, grid, folder.seeds(grid), bridge=journal.identity["bridge"])
+    found = holder(folder.path / "lock")
+    counts = frontier.counts()
+    return RunStatus(
+        output=str(path),
+        chunks=counts,
+        task_seconds=round(sum(r.seconds for r in journal.records()), 3),
+        running=f"process {found.get('pid')} on {found.get('host')}" if found else None,
+        exceptions=exceptions(counts),
+        last=folder.read_report(),
+    )
+
+
+def _grid(identity: dict[str, Any]) -> ChunkGrid:
+    sizes = identity["grid"]
+    (sz, sy, sx), (cz, cy, cx) = sizes["shape"], sizes["chunk"]
+    return ChunkGrid((sz, sy, sx), (cz, cy, cx))

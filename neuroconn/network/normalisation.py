@@ -1,0 +1,180 @@
+"""Grey values to network input, with one pair of constants per brain. Free of torch.
+
+Constants computed per tile would make a voxel's prediction depend on the tile it falls in, so they
+come from the whole brain's intensity statistics, which the converter stores.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar
+
+import numpy as np
+from pydantic import Field, model_validator
+
+from neuroconn.config import Settings
+from neuroconn.errors import VolumeError
+
+Curve = Literal["asinh", "linear"]
+ArrayOrTensor = TypeVar("ArrayOrTensor")
+
+_DIM_NEURITE = 8.0
+"""How many median absolute deviations a dim neurite stands above its background."""
+
+
+@dataclass(frozen=True, slots=True)
+class Constants:
+    """The map from grey values to network input, the same for every voxel of a brain.
+
+    ``asinh``: ``asinh((v - offset) / divisor) / scale``, linear near the background and logarithmic
+    above, so that one bright soma does not flatten dim axons.
+    ``linear``: ``(v - offset) / divisor``, cut to [0, 1].
+    """
+
+    curve: Curve
+    offset: float
+    """Grey value that becomes 0."""
+    divisor: float
+    """Grey levels per unit before the curve; positive."""
+    scale: float = 1.0
+    """Divides the asinh curve."""
+
+    def __post_init__(self) -> None:
+        numbers = (self.offset, self.divisor, self.scale)
+        if not all(map(np.isfinite, numbers)) or self.divisor <= 0 or self.scale <= 0:
+            raise ValueError(f"normalisation needs finite constants and positive divisors: {self}")
+
+    def apply(self, values: ArrayOrTensor) -> ArrayOrTensor:
+        """Network input, float32, of grey values of any dtype.
+
+        Parameters
+        ----------
+        values : ndarray or torch.Tensor, any shape
+            Grey values as stored; left unchanged.
+
+        Returns
+        -------
+        The same kind of array, float32.
+
+        Examples
+        --------
+        >>> Constants("linear", offset=100, divisor=200).apply(np.array([50, 200, 900], np.uint16))
+        array([0. , 0.5, 1. ], dtype=float32)
+        """
+        if isinstance(values, np.ndarray):
+            return self._apply_numpy(values)  # type: ignore[return-value]
+        # A tensor; its methods are called by name because this file is free of torch.
+        y = values.float().sub(self.offset).div_(self.divisor)  # type: ignore[attr-defined]
+        out: ArrayOrTensor = (
+            y.asinh_().div_(self.scale) if self.curve == "asinh" else y.clamp_(0.0, 1.0)
+        )
+        return out
+
+    def _apply_numpy(self, values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        y = values.astype(np.float32)
+        y -= np.float32(self.offset)
+        y /= np.float32(self.divisor)
+        if self.curve == "linear":
+            return np.clip(y, 0.0, 1.0, out=y)
+        np.arcsinh(y, out=y)
+        y /= np.float32(self.scale)
+        return y
+
+
+class Normalisation(Settings):
+    """How a brain's intensity statistics become the constants of its normalisation."""
+
+    kind: Literal["asinh", "percentile"] = "asinh"
+    """asinh: from median and median absolute deviation. percentile: from two percentiles."""
+    softening: float = Field(default=4.0, gt=0, allow_inf_nan=False)
+    """asinh: deviations above the median where the curve bends from linear to logarithmic."""
+    scale: float = Field(default=3.0, gt=0, allow_inf_nan=False)
+    """asinh: divides the result, to bring most voxels below 1."""
+    low: float = Field(default=1.0, ge=0, le=100)
+    """percentile: the one that becomes 0."""
+    high: float = Field(default=99.0, ge=0, le=100)
+    """percentile: the one that becomes 1."""
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Normalisation:
+        if self.low >= self.high:
+            raise ValueError(f"low ({self.low}) must lie below high ({self.high})")
+        return self
+
+    def constants(self, statistics: Mapping[str, Any]) -> Constants:
+        """Constants of the brain with these intensity statistics.
+
+        Parameters
+        ----------
+        statistics : mapping
+            ``min``, ``max``, ``mad`` (median absolute deviation) and ``percentiles``, a mapping
+            from the percentage as text (``"50"``, ``"99.9"``) to the grey value, all at full
+            resolution.
+
+        Returns
+        -------
+        Constants
+            Usable for every brain: a divisor that would be 0, as in volumes whose background was
+            zeroed, is replaced by the first step of the upper percentiles, or by 1 grey level.
+
+        Raises
+        ------
+        VolumeError
+            If a number is missing or not finite.
+
+        Examples
+        --------
+        >>> stats = {"min": 0, "max": 900, "mad": 10, "percentiles": {"50": 100, "99": 700}}
+        >>> Normalisation(softening=2, scale=1).constants(stats)
+        Constants(curve='asinh', offset=100.0, divisor=20.0, scale=1.0)
+        """
+        if self.kind == "percentile":
+            low, high = (_percentile(statistics, q) for q in (self.low, self.high))
+            span = high - low or _upper_step(statistics, low) or 1.0
+            return Constants("linear", offset=low, divisor=span)
+        median = _percentile(statistics, 50)
+        spread = _number(statistics, "mad") or _upper_step(statistics, median) / _DIM_NEURITE or 1.0
+        return Constants("asinh", offset=median, divisor=self.softening * spread, scale=self.scale)
+
+
+def _upper_step(statistics: Mapping[str, Any], above: float) -> float:
+    """Height of the first percentile, or else the maximum, over ``above``; 0 if none."""
+    percentiles = statistics.get("percentiles", {})
+    steps = [_percentile(statistics, float(q)) - above for q in sorted(percentiles, key=float)]
+    steps.append(_number(statistics, "max") - above)
+    return next((step for step in steps if step > 0), 0.0)
+
+
+def _percentile(statistics: Mapping[str, Any], percent: float) -> float:
+    percentiles: Mapping[str, Any] = statistics.get("percentiles", {})
+    stored = {float(q): value for q, value in percentiles.items()}
+    if percent not in stored:
+        known = ", ".join(f"{q:g}" for q in sorted(stored)) or "none"
+        raise VolumeError(
+            f"the brain's intensity statistics lack percentile {percent:g} (stored: {known}), "
+            "which normalisation needs: convert the brain again, or choose a stored percentile"
+        )
+    return _finite(stored[percent], f"percentile {percent:g}")
+
+
+def _number(statistics: Mapping[str, Any], name: str) -> float:
+    if name not in statistics:
+        raise VolumeError(
+            f"the brain's intensity statistics lack {name!r}, which normalisation needs: "
+            "convert the brain again"
+        )
+    return _finite(statistics[name], name)
+
+
+def _finite(value: Any, name: str) -> float:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = float("nan")
+    if not np.isfinite(number):
+        raise VolumeError(
+            f"the brain's intensity statistics hold {name} = {value!r}, not a finite number: every "
+            "prediction would be NaN. Convert the brain again from intact data."
+        )
+    return number

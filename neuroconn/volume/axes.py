@@ -1,0 +1,90 @@
+"""Arrays as (z, y, x), whatever axes they are stored with."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+
+from neuroconn.errors import VolumeError
+from neuroconn.geometry import ZYX
+from neuroconn.volume.ome import AXES
+
+
+class VolumeArray(Protocol):
+    """What reading needs of a stored (z, y, x) array; a three-dimensional zarr array has it."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...  # noqa: D102
+    @property
+    def chunks(self) -> tuple[int, ...]: ...  # noqa: D102
+    @property
+    def shards(self) -> tuple[int, ...] | None: ...  # noqa: D102
+    @property
+    def dtype(self) -> Any: ...  # noqa: D102
+    @property
+    def fill_value(self) -> Any: ...  # noqa: D102
+    def __getitem__(self, key: tuple[slice, slice, slice], /) -> Any: ...
+
+
+def triple(values: tuple[int, ...]) -> ZYX:
+    """Return a shape of three axes as such."""
+    z, y, x = values
+    return z, y, x
+
+
+class AxisView:
+    """A zarr array with other axes, or with axes of length 1 in front, read as (z, y, x)."""
+
+    def __init__(self, stored: zarr.Array[Any], axes: tuple[str, ...]) -> None:
+        self.stored = stored
+        self._axes = axes
+        self._at = tuple(axes.index(name) for name in AXES)
+        extra = {n: s for n, s in zip(axes, stored.shape, strict=True) if n not in AXES and s != 1}
+        if extra:
+            raise VolumeError(
+                f"the image has {extra} channels or time points; a brain is one grey volume. "
+                "Extract one channel first"
+            )
+
+    @property
+    def shape(self) -> ZYX:
+        """Extent along (z, y, x)."""
+        return self._pick(self.stored.shape)
+
+    @property
+    def chunks(self) -> ZYX:
+        """Smallest readable unit along (z, y, x)."""
+        return self._pick(self.stored.chunks)
+
+    @property
+    def shards(self) -> ZYX | None:
+        """Stored object along (z, y, x), if the array is sharded."""
+        return None if self.stored.shards is None else self._pick(self.stored.shards)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of a voxel."""
+        return np.dtype(self.stored.dtype)
+
+    @property
+    def fill_value(self) -> Any:
+        """Value of what is not stored."""
+        return self.stored.fill_value
+
+    def stored_index(self, index: ZYX) -> tuple[int, ...]:
+        """Return a (z, y, x) chunk index in stored axis order."""
+        by_name = dict(zip(AXES, index, strict=True))
+        return tuple(by_name.get(name, 0) for name in self._axes)
+
+    def __getitem__(self, key: tuple[slice, slice, slice]) -> NDArray[Any]:
+        by_name = dict(zip(AXES, key, strict=True))
+        data = np.asarray(self.stored[tuple(by_name.get(name, 0) for name in self._axes)])
+        kept = [name for name in self._axes if name in AXES]
+        return data.transpose([kept.index(name) for name in AXES])
+
+    def _pick(self, values: tuple[int, ...]) -> ZYX:
+        z, y, x = (values[i] for i in self._at)
+        return z, y, x

@@ -1,0 +1,116 @@
+"""The record of finished rows, from which an interrupted conversion continues.
+
+One line a record: a CRC-32 in hexadecimal, a space, JSON. The first line says what is converted
+and how. A torn or damaged line ends the record: it and whatever follows is done again.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import zlib
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from neuroconn.errors import OutputError, StorageError
+
+FOLDER = ".neuroconn"
+NAME = "convert.journal"
+
+
+class ConvertJournal:
+    """An append-only file of checksummed records, held by one process at a time."""
+
+    def __init__(self, brain: Path, header: dict[str, Any]) -> None:
+        self._path = journal_path(brain)
+        self._path.parent.mkdir(exist_ok=True)
+        self._file = self._path.open("a+b")
+        try:
+            self._lock(brain)
+            lines, good = _read(self._path)
+            self._file.truncate(good)
+            if not lines:
+                self.append(header)
+                lines = [header]
+        except BaseException:
+            self._file.close()
+            raise
+        self.header, self.records = lines[0], lines[1:]
+
+    def append(self, record: dict[str, Any]) -> None:
+        """Add a record; it is on disk when this returns.
+
+        Raises
+        ------
+        StorageError
+            If the storage is full or refuses.
+        """
+        try:
+            self._file.write(_line(record))
+            self._file.flush()
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            raise StorageError(
+                f"cannot write {self._path}: {error.strerror}; free some space and run the same "
+                "command again"
+            ) from error
+
+    def _lock(self, brain: Path) -> None:
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise OutputError(
+                f"another process is converting into {brain}; wait for it to end"
+            ) from None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._file.close()
+
+
+def journal_path(brain: Path) -> Path:
+    """Where the conversion of a brain is recorded."""
+    return brain / FOLDER / NAME
+
+
+def read_journal(brain: Path) -> list[dict[str, Any]]:
+    """Return the records of a conversion, header first; empty if there is no journal."""
+    path = journal_path(brain)
+    return _read(path)[0] if path.is_file() else []
+
+
+def make_durable(paths: list[Path]) -> None:
+    """Wait until files are on disk, so that a record of them is never ahead of them."""
+    for path in {*paths, *(p.parent for p in paths)}:
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _line(record: dict[str, Any]) -> bytes:
+    text = json.dumps(record, sort_keys=True, separators=(",", ":")).encode()
+    return b"%08x %s\n" % (zlib.crc32(text), text)
+
+
+def _read(path: Path) -> tuple[list[dict[str, Any]], int]:
+    """Good records, and the number of bytes they take."""
+    records, good = [], 0
+    with path.open("rb") as file:
+        for line in file:
+            text = line[9:-1]
+            if not line.endswith(b"\n") or line[:9] != b"%08x " % zlib.crc32(text):
+                break
+            records.append(json.loads(text))
+            good += len(line)
+    return records, good

@@ -1,0 +1,309 @@
+"""OME-Zarr images: created in one step, opened with checks.
+
+What neuroconn knows beyond OME-Zarr is in the group attribute ``neuroconn``::
+
+    {"schema": 1, "kind": "brain", "spacing_known": true, "attributes": {...}}
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeAlias, cast
+
+import numpy as np
+import zarr
+from numpy.typing import DTypeLike, NDArray
+
+from neuroconn.errors import OutputError, VolumeError
+from neuroconn.geometry import ZYX, ChunkGrid, Frame, Level
+from neuroconn.volume.axes import AxisView
+from neuroconn.volume.codecs import create_array
+from neuroconn.volume.ome import AXES, Multiscale, multiscale_metadata, parse_multiscale
+from neuroconn.volume.regions import stored_grid
+from neuroconn.volume.statistics import unpack_histogram
+
+SCHEMA = 1
+LARGEST_CHUNK_BYTES = 1 << 32
+"""A chunk is decoded whole: metadata that asks for more is damaged or hostile."""
+
+Kind: TypeAlias = Literal["brain", "distance"]
+Downsample: TypeAlias = Literal["max", "mean", "min"]
+
+
+@dataclass(frozen=True)
+class Image:
+    """An OME-Zarr image on disk; a small value that pickles and opens its arrays on demand."""
+
+    path: Path
+    levels: list[Level]
+    """Level 0 first."""
+    frames: list[Frame]
+    """Where the voxels of each level lie, as the file says."""
+    spacing_known: bool
+    """False if the frames count voxels, because nobody said how long they are."""
+    kind: Kind
+    """A ``brain`` of intensities, or a ``distance`` map."""
+    downsample: str | None
+    """How coarse levels were made: max, mean, min; None if a foreign file does not say."""
+    ours: bool
+    """Whether neuroconn wrote it; the arrays of other images are opened for reading only."""
+    axes: tuple[str, ...] = AXES
+    paths: tuple[str, ...] = ()
+
+    @property
+    def frame(self) -> Frame:
+        """Where the voxels of level 0 lie."""
+        return self.frames[0]
+
+    @property
+    def shape(self) -> ZYX:
+        """Extent of level 0 along (z, y, x)."""
+        return self.levels[0].shape
+
+    @property
+    def attributes(self) -> dict[str, Any]:
+        """What neuroconn noted about the image, read afresh."""
+        block = cast("dict[str, Any]", self._group("r").attrs.asdict().get("neuroconn", {}))
+        return dict(block.get("attributes", {}))
+
+    @property
+    def histogram(self) -> NDArray[np.int64]:
+        """Voxels of each value at level 0, as counted by the conversion.
+
+        Raises
+        ------
+        VolumeError
+            If the brain was not converted by neuroconn, or not to the end.
+        """
+        intensity = self.attributes.get("intensity")
+        if not isinstance(intensity, Mapping) or "histogram" not in intensity:
+            raise VolumeError(
+                f"{self.path} has no intensity statistics; finish its conversion, or convert it "
+                "with neuroconn convert"
+            )
+        return unpack_histogram(intensity["histogram"])
+
+    def update_attributes(self, changes: Mapping[str, Any]) -> None:
+        """Add or replace top-level keys of :attr:`attributes`; values must be JSON."""
+        group = self._group("r+")
+        block = cast("dict[str, Any]", group.attrs.asdict().get("neuroconn", {}))
+        merged = {**block, "attributes": {**block.get("attributes", {}), **changes}}
+        group.update_attributes({"neuroconn": merged})
+
+    def set_window(self, start: float, end: float, *, low: float, high: float) -> None:
+        """Tell viewers to show ``start`` as black and ``end`` as white, of a range low to high."""
+        group = self._group("r+")
+        ome = cast("dict[str, Any]", group.attrs.asdict()["ome"])
+        window = {"start": start, "end": end, "min": low, "max": high}
+        channel = {"label": self.kind, "color": "FFFFFF", "active": True, "window": window}
+        group.update_attributes({"ome": {**ome, "omero": {"channels": [channel]}}})
+
+    def array(self, level: int = 0) -> zarr.Array[Any]:
+        """Open the (z, y, x) array of a level.
+
+        An image stored with other axes gives a read-only view with the same reading interface.
+        """
+        stored = zarr.open_array(
+            str(self.path), path=self.paths[level], mode="r+" if self.ours else "r"
+        )
+        if self.axes == AXES:
+            return stored
+        return cast("zarr.Array[Any]", AxisView(stored, self.axes))
+
+    def grid(self, level: int = 0) -> ChunkGrid:
+        """Return the grid of stored objects of a level: shards, or chunks where there are none."""
+        return stored_grid(self.array(level))
+
+    def _group(self, mode: Literal["r", "r+"]) -> zarr.Group:
+        return zarr.open_group(str(self.path), mode=mode)
+
+
+def create_image(
+    path: str | Path,
+    *,
+    levels: list[Level],
+    dtype: DTypeLike,
+    frame: Frame,
+    chunk: int | ZYX = 64,
+    shard: int | ZYX | None = 256,
+    fill_value: float = 0,
+    kind: Kind,
+    attributes: Mapping[str, Any] | None = None,
+    array_attributes: Mapping[str, Any] | None = None,
+    spacing_known: bool = True,
+    downsample: Downsample | None = None,
+) -> Image:
+    """Create an empty OME-Zarr 0.5 image, or nothing at all.
+
+    Parameters
+    ----------
+    path : path
+        Must not exist, or be an empty folder. A crash leaves at most a sibling folder whose name
+        ends in ``.partial``; whatever is at ``path`` itself is complete.
+    levels : list of Level
+        Shapes and factors, level 0 first.
+    dtype : dtype
+        Type of a voxel.
+    frame : Frame
+        Where the voxels of level 0 lie.
+    chunk, shard : int or (z, y, x) ints
+        Readable unit and stored object; a shard holds whole chunks. ``shard=None`` stores chunks.
+    fill_value : float
+        Value of voxels nobody wrote; shards full of it take no space.
+    kind : {"brain", "distance"}
+        What the voxels mean.
+    attributes : mapping, optional
+        Becomes :attr:`Image.attributes`. JSON values.
+    array_attributes : mapping, optional
+        Attributes of each level's array, such as ``scale_factor`` and ``add_offset`` of a distance
+        map; those two are taken from ``attributes`` if not given. ``_FillValue`` of a distance map
+        is ``fill_value`` unless given.
+    spacing_known : bool
+        False to say that ``frame`` counts voxels: axes then have no unit.
+    downsample : {"max", "mean", "min"}, optional
+        How coarse levels will be made; max for a brain, min for a distance map.
+
+    Raises
+    ------
+    OutputError
+        If the path is taken.
+    ValueError
+        If shards do not hold whole chunks.
+    """
+    path = Path(path)
+    inner, outer = _triple(chunk), None if shard is None else _triple(shard)
+    if outer is not None and any(b % a for a, b in zip(inner, outer, strict=True)):
+        raise ValueError(f"a shard of {outer} voxels does not hold whole chunks of {inner}")
+    _refuse_taken(path)
+    method = downsample or ("max" if kind == "brain" else "min")
+    notes = dict(attributes or {})
+    block = {"schema": SCHEMA, "kind": kind, "spacing_known": spacing_known, "attributes": notes}
+    ome = multiscale_metadata(
+        path.name.split(".")[0], levels, frame, spacing_known=spacing_known, downsample=method
+    )
+    on_arrays = _array_attributes(kind, fill_value, notes, array_attributes or {})
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent))
+    try:
+        group = zarr.create_group(
+            str(partial), zarr_format=3, attributes={"ome": ome, "neuroconn": block}
+        )
+        for number, level in enumerate(levels):
+            create_array(
+                group,
+                str(number),
+                level.shape,
+                np.dtype(dtype),
+                chunk=inner,
+                shard=outer,
+                fill_value=fill_value,
+                attributes=on_arrays,
+            )
+        partial.chmod(0o755)
+        partial.rename(path)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+    return open_image(path)
+
+
+def open_image(path: str | Path) -> Image:
+    """Open an OME-Zarr 0.4 or 0.5 image with three space axes.
+
+    Raises
+    ------
+    VolumeError
+        If there is no such image, or its metadata cannot be followed safely.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        raise VolumeError(f"no OME-Zarr image at {path}: there is no such folder")
+    try:
+        group = zarr.open_group(str(path), mode="r")
+        attributes = cast("dict[str, Any]", group.attrs.asdict())
+        multiscale = parse_multiscale(attributes)
+        arrays = [_checked_array(group, name, multiscale) for name in multiscale.paths]
+    except VolumeError as error:
+        raise VolumeError(f"{path}: {error}") from None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise VolumeError(f"{path} is not a readable OME-Zarr image: {reason}") from error
+    kind, ours = _own_block(path, attributes.get("neuroconn"))
+    return Image(
+        path=path,
+        levels=_levels([a.shape for a in arrays], multiscale.frames),
+        frames=list(multiscale.frames),
+        spacing_known=multiscale.spacing_known,
+        kind=kind,
+        downsample=multiscale.downsample,
+        ours=ours,
+        axes=multiscale.axes,
+        paths=multiscale.paths,
+    )
+
+
+def _own_block(path: Path, block: Any) -> tuple[Kind, bool]:
+    if not isinstance(block, Mapping):
+        return "brain", False
+    if block.get("schema") != SCHEMA or block.get("kind") not in ("brain", "distance"):
+        raise VolumeError(
+            f"{path} was written by another version of neuroconn (schema {block.get('schema')!r}, "
+            f"kind {block.get('kind')!r}; this one reads schema {SCHEMA})"
+        )
+    return cast("Kind", block["kind"]), True
+
+
+def _refuse_taken(path: Path) -> None:
+    if path.is_symlink() or (path.exists() and not path.is_dir()):
+        raise OutputError(f"{path} is a file or a link, not a folder; choose another output")
+    if path.is_dir() and any(path.iterdir()):
+        raise OutputError(
+            f"{path} already holds something, and nothing is ever overwritten; "
+            "choose another output, or remove it"
+        )
+
+
+def _array_attributes(
+    kind: Kind, fill_value: float, notes: Mapping[str, Any], given: Mapping[str, Any]
+) -> dict[str, Any]:
+    if kind != "distance":
+        return dict(given)
+    shared = {key: notes[key] for key in ("scale_factor", "add_offset") if key in notes}
+    return {"_FillValue": fill_value, "units": "voxel", **shared, **given}
+
+
+def _checked_array(
+    group: zarr.Group, name: str, multiscale: Multiscale
+) -> zarr.Array[Any] | AxisView:
+    array = group[name]
+    if not isinstance(array, zarr.Array):
+        raise VolumeError(f"dataset {name!r} is a group, not an array")
+    if array.ndim != len(multiscale.axes):
+        raise VolumeError(f"array {name!r} has {array.ndim} axes, not {len(multiscale.axes)}")
+    if min(array.shape) < 1:
+        raise VolumeError(f"array {name!r} of shape {array.shape} holds no voxel")
+    size = int(np.prod(array.chunks, dtype=object)) * array.dtype.itemsize
+    if size > LARGEST_CHUNK_BYTES:
+        raise VolumeError(f"a chunk of array {name!r} takes {size:.1e} bytes: not a usable image")
+    return array if multiscale.axes == AXES else AxisView(array, multiscale.axes)
+
+
+def _levels(shapes: list[Any], frames: tuple[Frame, ...]) -> list[Level]:
+    base = frames[0].spacing_um
+    levels: list[Level] = []
+    before = (1, 1, 1)
+    for shape, frame in zip(shapes, frames, strict=True):
+        ratios = (s / b for s, b in zip(frame.spacing_um, base, strict=True))
+        fz, fy, fx = (max(1, round(r)) for r in ratios)
+        sz, sy, sx = (max(1, f // b) for f, b in zip((fz, fy, fx), before, strict=True))
+        levels.append(Level((shape[0], shape[1], shape[2]), (fz, fy, fx), (sz, sy, sx)))
+        before = (fz, fy, fx)
+    return levels
+
+
+def _triple(size: int | ZYX) -> ZYX:
+    return (size, size, size) if isinstance(size, int) else size

@@ -1,0 +1,197 @@
+"""Kill the writer anywhere: the same call finishes the same tree."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from neuroconn.geometry import Box
+from neuroconn.vaa3d import files, journal, terafly
+from neuroconn.vaa3d.plan import TeraflyOptions, TeraflyPlan
+from neuroconn.vaa3d.terafly import TeraflyReport, write_terafly
+
+SHAPE = (40, 50, 70)
+PLAN = TeraflyPlan(SHAPE, "uint16", options=TeraflyOptions(tile=20))
+
+
+def volume() -> NDArray[np.uint16]:
+    values = np.random.default_rng(3).integers(0, 60000, SHAPE, dtype=np.uint16)
+    values[:20, :20, :20] = 0  # empty at level 0
+    values[20:, :, 60:] = 0
+    return values
+
+
+VOLUME = volume()
+
+
+def read(box: Box) -> NDArray[np.uint16]:
+    return VOLUME[box.slices]
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    output = tmp_path_factory.mktemp("whole") / "out"
+    write_terafly(read, output, PLAN)
+    return tree(output)
+
+
+class Killed(BaseException):
+    """Stands for the process ending here: nothing in the writer may catch it."""
+
+
+@contextmanager
+def killed_at(step: int, torn: int) -> Iterator[None]:
+    """End the run at the ``step``-th file operation, ``torn`` bytes into a write."""
+    count = 0
+
+    def failing(call: Callable[..., Any]) -> Callable[..., Any]:
+        def wrapped(*args: Any, **kwargs: Any) -> Any:
+            nonlocal count
+            count += 1
+            if count == step:
+                for path in args[:1]:
+                    if isinstance(path, Path) and path.suffix == ".tif" and call is write_tile:
+                        path.write_bytes(b"\x00" * torn)
+                raise Killed
+            return call(*args, **kwargs)
+
+        return wrapped
+
+    write_tile = terafly.write_tile
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(terafly, "write_tile", failing(write_tile))
+        patch.setattr(terafly, "publish", failing(terafly.publish))
+        patch.setattr(files, "publish", failing(files.publish))
+        patch.setattr(journal.TileJournal, "record", failing(journal.TileJournal.record))
+        patch.setattr(terafly.shutil, "rmtree", failing(terafly.shutil.rmtree))
+        with suppress(Killed):
+            yield
+
+
+def check_unfinished(output: Path, tiles: int) -> None:
+    """Nothing temporary in a level; a table only where no tile is missing."""
+    for path in output.glob("RES*/**/*"):
+        assert path.is_dir() or path.suffix == ".tif" or path.name in {"mdata.bin", ".iim.format"}
+    if list(output.rglob("mdata.bin")):
+        assert len(list(output.rglob("*.tif"))) == tiles
+
+
+def finish(output: Path) -> TeraflyReport:
+    return write_terafly(read, output, PLAN)
+
+
+@settings(
+    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    kills=st.lists(st.integers(1, 90), min_size=1, max_size=4),
+    torn=st.integers(0, 3000),
+    cut=st.integers(0, 40),
+)
+def test_a_run_killed_anywhere_resumes_to_the_same_tree(
+    kills: list[int],
+    torn: int,
+    cut: int,
+    uninterrupted: dict[str, bytes],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    output = tmp_path_factory.mktemp("killed") / "out"
+    tiles = sum(name.endswith(".tif") for name in uninterrupted)
+    for step in kills:
+        with killed_at(step, torn):
+            finish(output)
+        check_unfinished(output, tiles)
+        record = output / ".partial" / "journal"
+        if record.exists():  # a crash may also lose the end of the journal
+            record.write_bytes(record.read_bytes()[: max(0, record.stat().st_size - cut)])
+
+    finish(output)
+
+    assert tree(output) == uninterrupted
+
+
+def test_a_finished_run_computes_nothing_again(tmp_path: Path) -> None:
+    finish(tmp_path / "out")
+    before = {p: p.stat().st_mtime_ns for p in (tmp_path / "out").rglob("*")}
+
+    def forbidden(box: Box) -> NDArray[np.uint16]:
+        raise AssertionError(box)
+
+    report = write_terafly(forbidden, tmp_path / "out", PLAN)
+
+    assert (report.written, report.kept) == (0, PLAN.tile_count)
+    assert {p: p.stat().st_mtime_ns for p in (tmp_path / "out").rglob("*")} == before
+
+
+def test_a_resumed_run_makes_only_what_was_missing(tmp_path: Path) -> None:
+    asked: list[Box] = []
+
+    def counting(box: Box) -> NDArray[np.uint16]:
+        asked.append(box)
+        if len(asked) == 8:
+            raise Killed
+        return read(box)
+
+    with pytest.raises(Killed):
+        write_terafly(counting, tmp_path / "out", PLAN)
+    report = write_terafly(counting, tmp_path / "out", PLAN)
+
+    assert report.kept == 7
+    assert len(asked) == len(PLAN.tilings[0]) + 1
+    assert len(set(asked)) == len(PLAN.tilings[0])
+
+
+def test_a_tile_that_lost_bytes_is_written_again(
+    tmp_path: Path, uninterrupted: dict[str, bytes]
+) -> None:
+    output = tmp_path / "out"
+    with killed_at(60, 0):
+        finish(output)
+    victim = sorted(output.rglob("*.tif"))[0]
+    victim.write_bytes(victim.read_bytes()[:-100])
+
+    finish(output)
+
+    assert tree(output) == uninterrupted
+
+
+CHILD = """
+import os, signal, sys
+from pathlib import Path
+import numpy as np
+from neuroconn.vaa3d.terafly import write_terafly
+from neuroconn.vaa3d.plan import TeraflyOptions, TeraflyPlan
+volume = np.load(sys.argv[2])
+def die(done, total):
+    if done == int(sys.argv[3]):
+        os.kill(os.getpid(), signal.SIGKILL)
+plan = TeraflyPlan(volume.shape, "uint16", options=TeraflyOptions(tile=20))
+write_terafly(lambda b: volume[b.slices], Path(sys.argv[1]), plan, progress=die)
+"""
+
+
+def test_a_killed_process_resumes_to_the_same_tree(
+    tmp_path: Path, uninterrupted: dict[str, bytes]
+) -> None:
+    np.save(tmp_path / "volume.npy", VOLUME)
+    command = [sys.executable, "-c", CHILD, tmp_path / "out", tmp_path / "volume.npy", "9"]
+
+    ended = subprocess.run(command, env=os.environ | {"OMP_NUM_THREADS": "1"}, check=False)
+
+    assert ended.returncode == -signal.SIGKILL
+    assert finish(tmp_path / "out").kept == 9
+    assert tree(tmp_path / "out") == uninterrupted

@@ -1,0 +1,47 @@
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+from numpy.typing import NDArray
+
+SHAPE = (22, 43, 37)
+
+
+@pytest.fixture(scope="session")
+def voxels() -> NDArray[np.uint16]:
+    """A brain with an empty corner."""
+    brain = np.random.default_rng(3).integers(0, 2000, SHAPE).astype(np.uint16)
+    brain[:16, :16, :16] = 0
+    brain[-1, -1, -1] = 65535
+    return brain
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory, voxels: NDArray[np.uint16]) -> Path:
+    path = tmp_path_factory.mktemp("source") / "brain.tif"
+    tifffile.imwrite(
+        path, voxels, imagej=True, resolution=(2, 2),
+        metadata={"axes": "ZYX", "spacing": 1.0, "unit": "um"},
+    )  # fmt: skip
+    return path
+
+
+@pytest.fixture(scope="session")
+def small() -> dict[str, Any]:
+    """Settings that give a small volume many rows and levels."""
+    return {"chunk": 4, "shard": 8, "smallest": 8, "threads": 2}
+
+
+@pytest.fixture(scope="session")
+def digests() -> Callable[[Path], dict[str, str]]:
+    def of(folder: Path) -> dict[str, str]:
+        files = (p for p in sorted(folder.rglob("*")) if p.is_file())
+        return {
+            str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files
+        }
+
+    return of

@@ -1,0 +1,367 @@
+import json
+import logging
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorstore
+import tifffile
+import yaozarrs
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from neuroconn.errors import ConfigError, OutputError, StorageError, UsageError, VolumeError
+from neuroconn.geometry import Box, plan_levels
+from neuroconn.volume import convert, intensity_statistics, open_image, read_region, verify_image
+from neuroconn.volume.cascade import Cascade
+from neuroconn.volume.convert_checks import warn_amplification
+from neuroconn.volume.convert_plan import ConvertPlan, choose_shapes
+from neuroconn.volume.converter import _Run
+from neuroconn.volume.sources import open_source
+
+
+def reduced(block: NDArray[Any], step: tuple[int, int, int], method: str) -> NDArray[Any]:
+    """One level from the one below, on the whole array, padding odd sides with nothing."""
+    shape = [-(-n // k) for n, k in zip(block.shape, step, strict=True)]
+    padded = np.full([n * k for n, k in zip(shape, step, strict=True)], np.nan)
+    padded[tuple(slice(n) for n in block.shape)] = block
+    split = padded.reshape([s for pair in zip(shape, step, strict=True) for s in pair])
+    if method == "max":
+        return np.nanmax(split, axis=(1, 3, 5)).astype(block.dtype)
+    return np.floor(np.nanmean(split, axis=(1, 3, 5)) + 0.5).astype(block.dtype)
+
+
+@pytest.mark.parametrize("method", ["max", "mean"])
+@pytest.mark.parametrize("spacing", [(1.0, 0.5, 0.5), (1.0, 1.0, 1.0), (4.0, 1.0, 1.0)])
+def test_banded_conversion_is_the_whole_volume_and_its_whole_pyramid(
+    tmp_path: Path,
+    stack: Path,
+    voxels: NDArray[np.uint16],
+    small: dict[str, Any],
+    method: Any,
+    spacing: tuple[float, float, float],
+) -> None:
+    report = convert(stack, tmp_path / "b.ome.zarr", **small, downsample=method, spacing=spacing)
+
+    image = open_image(tmp_path / "b.ome.zarr")
+    assert image.levels == plan_levels(voxels.shape, spacing, smallest=8)
+    assert len(image.levels) > 2
+    expected = voxels
+    for number, level in enumerate(image.levels):
+        expected = reduced(expected, level.step, method) if number else expected
+        stored = read_region(image.array(number), Box.of_shape(level.shape))
+        np.testing.assert_array_equal(stored, expected)
+        assert image.frames[number] == level.frame(image.frame)
+    assert (report.rows, report.rows_written) == (18, 18)
+    assert (image.downsample, image.frame.spacing_um) == (method, spacing)
+    assert not verify_image(image.path)
+    yaozarrs.validate_zarr_store(str(image.path))
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    shape=st.tuples(*[st.integers(1, 26)] * 3),
+    chunk=st.sampled_from([2, 4]),
+    shard=st.sampled_from([4, 8]),
+    spacing=st.sampled_from([(1.0, 1.0, 1.0), (3.0, 1.0, 1.0)]),
+    seed=st.integers(0, 999),
+)
+def test_any_small_volume_converts_to_a_sound_brain(
+    tmp_path_factory: pytest.TempPathFactory,
+    shape: tuple[int, int, int],
+    chunk: int,
+    shard: int,
+    spacing: tuple[float, float, float],
+    seed: int,
+) -> None:
+    folder = tmp_path_factory.mktemp("any")
+    brain = np.random.default_rng(seed).integers(0, 3, shape).astype(np.uint8)
+    tifffile.imwrite(folder / "a.tif", brain, photometric="minisblack")
+
+    convert(
+        folder / "a.tif", folder / "b", spacing=spacing, chunk=chunk, shard=shard, smallest=4,
+        threads=1,
+    )  # fmt: skip
+
+    image = open_image(folder / "b")
+    np.testing.assert_array_equal(read_region(image.array(0), Box.of_shape(shape)), brain)
+    np.testing.assert_array_equal(image.histogram, np.bincount(brain.ravel(), minlength=256))
+    assert not verify_image(folder / "b")
+
+
+def test_the_histogram_is_exact_and_its_statistics_are_at_hand(
+    tmp_path: Path, stack: Path, voxels: NDArray[np.uint16], small: dict[str, Any]
+) -> None:
+    report = convert(stack, tmp_path / "b", **small)
+
+    image = open_image(tmp_path / "b")
+    counts = np.bincount(voxels.ravel(), minlength=65536)
+    np.testing.assert_array_equal(image.histogram, counts)
+    stored = {k: v for k, v in image.attributes["intensity"].items() if k != "histogram"}
+    assert stored == intensity_statistics(counts) == report.intensity
+    assert stored["saturated"] == 1 / voxels.size
+    json.dumps(report.as_dict())
+
+
+def test_tensorstore_reads_every_level(
+    tmp_path: Path, stack: Path, voxels: NDArray[np.uint16], small: dict[str, Any]
+) -> None:
+    convert(stack, tmp_path / "b", **small)
+
+    for number, level in enumerate(open_image(tmp_path / "b").levels):
+        store = {"driver": "file", "path": str(tmp_path / "b" / str(number))}
+        read = tensorstore.open({"driver": "zarr3", "kvstore": store}).result().read().result()
+        ours = read_region(open_image(tmp_path / "b").array(number), Box.of_shape(level.shape))
+        np.testing.assert_array_equal(read, ours)
+
+
+def test_threads_do_not_change_a_byte(
+    tmp_path: Path, stack: Path, small: dict[str, Any], digests: Any
+) -> None:
+    for threads in (1, 4):
+        convert(stack, tmp_path / str(threads) / "b", **{**small, "threads": threads})
+
+    assert digests(tmp_path / "1") == digests(tmp_path / "4")
+
+
+def test_a_brain_converts_to_the_same_brain(
+    tmp_path: Path, stack: Path, voxels: NDArray[np.uint16], small: dict[str, Any]
+) -> None:
+    convert(stack, tmp_path / "a", **small)
+
+    convert(tmp_path / "a", tmp_path / "b", chunk=8, shard=16, smallest=8)
+
+    first, second = open_image(tmp_path / "a"), open_image(tmp_path / "b")
+    assert second.frames == first.frames
+    np.testing.assert_array_equal(read_region(second.array(0), Box.of_shape(voxels.shape)), voxels)
+
+
+def test_empty_shards_take_no_space(tmp_path: Path, stack: Path, small: dict[str, Any]) -> None:
+    convert(stack, tmp_path / "b", **small)
+
+    stored = {p.relative_to(tmp_path / "b/0/c") for p in (tmp_path / "b/0/c").rglob("*")}
+    empty = {Path(f"{z}/{y}/{x}") for z, y, x in product(range(2), repeat=3)}
+    assert not stored & empty
+    assert Path("2/5/4") in stored
+
+
+def test_the_files_spacing_is_used_and_a_contradiction_is_said(
+    tmp_path: Path, stack: Path, small: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    convert(stack, tmp_path / "a", **small)
+    assert open_image(tmp_path / "a").frame.spacing_um == (1.0, 0.5, 0.5)
+    assert not caplog.records
+
+    convert(stack, tmp_path / "b", **small, spacing=(1.0, 0.7, 0.7))
+    assert open_image(tmp_path / "b").frame.spacing_um == (1.0, 0.7, 0.7)
+    assert "using what was given" in caplog.text
+
+
+def test_an_unknown_spacing_is_said_and_counts_voxels(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", np.ones((3, 4, 5), np.uint8), photometric="minisblack")
+
+    report = convert(tmp_path / "a.tif", tmp_path / "b")
+
+    image = open_image(tmp_path / "b")
+    assert "physical units are unknown" in caplog.text
+    assert (image.spacing_known, image.frame.spacing_um) == (False, (1.0, 1.0, 1.0))
+    assert report.spacing_um is None
+
+
+def test_bad_input_is_refused_before_there_is_an_output(
+    tmp_path: Path, stack: Path, small: dict[str, Any]
+) -> None:
+    cut = tmp_path / "cut.tif"
+    cut.write_bytes(stack.read_bytes()[:30_000])
+    cases: list[tuple[type[Exception], Path, dict[str, Any]]] = [
+        (VolumeError, cut, {}),
+        (VolumeError, tmp_path / "none", {}),
+        (ConfigError, stack, {"chunk": 5, "shard": 10}),
+        (ConfigError, stack, {"shard": 6}),
+        (UsageError, stack, {"spacing": (1.0, 0.0, 1.0)}),
+        (UsageError, stack, {"memory_gib": 0.1}),
+    ]
+
+    for error, source, changes in cases:
+        with pytest.raises(error):
+            convert(source, tmp_path / "out" / "b", **{**small, **changes})
+
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_disk_that_is_too_small_is_refused_at_the_start(
+    tmp_path: Path, stack: Path, small: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 4000}))
+
+    with pytest.raises(StorageError, match="free some space"):
+        convert(stack, tmp_path / "b", **small)
+
+    assert not (tmp_path / "b").exists()
+
+
+def test_a_disk_that_may_fill_up_is_a_warning(
+    tmp_path: Path,
+    stack: Path,
+    small: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 30_000}))
+
+    convert(stack, tmp_path / "b", **small)
+
+    assert "may fill up" in caplog.text
+
+
+def test_a_foreign_folder_is_refused_and_untouched(
+    tmp_path: Path, stack: Path, small: dict[str, Any]
+) -> None:
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    (folder / "keep.tif").write_text("precious")
+
+    with pytest.raises(OutputError, match="nothing is ever overwritten"):
+        convert(stack, folder, **small)
+
+    assert [p.name for p in folder.iterdir()] == ["keep.tif"]
+
+
+sides = st.integers(1, 70)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    shape=st.tuples(sides, sides, sides),
+    spacing=st.sampled_from([(1.0, 1.0, 1.0), (5.0, 1.0, 1.0), (1.0, 3.0, 1.0)]),
+)
+def test_rows_are_visited_once_and_leave_one_open_row_a_level(
+    shape: tuple[int, int, int], spacing: tuple[float, float, float]
+) -> None:
+    plan = ConvertPlan(plan_levels(shape, spacing, smallest=4), (2, 2, 2), (4, 4, 4), 2, "max")
+    order = list(plan.order())
+    z, y, _ = plan.grid(0).counts
+
+    assert sorted(order) == list(product(range(z), range(y)))
+
+    opened: dict[int, set[tuple[int, int]]] = {}
+    for row in order:
+        level = 0
+        while level + 1 < len(plan.levels):
+            parent = plan.parent(level, row)
+            assert row in plan.children(level + 1, parent)
+            left = opened.setdefault(level + 1, set())
+            left |= set(plan.children(level + 1, parent)) if not left else set()
+            assert row in left, "a second row of this level would be open"
+            left.remove(row)
+            if left:
+                break
+            level, row = level + 1, parent
+    assert not any(opened.values())
+
+
+def test_memory_holds_two_rows_and_one_open_row_a_level(
+    tmp_path: Path, stack: Path, small: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = ConvertPlan(
+        open_plan(stack, small).levels, (4, 4, 4), (8, 8, 8), 2, "max"
+    )  # fmt: skip
+    row = plan.box(0, (0, 0)).size
+    coarse = sum(plan.box(k, (0, 0)).size for k in range(1, len(plan.levels)))
+    alive: set[int] = set()
+    most = {"rows": 0, "open": 0}
+    start, absorb = _Run._start, Cascade.absorb
+
+    class Counted(np.ndarray[Any, Any]):
+        def __del__(self) -> None:
+            alive.discard(id(self))
+
+    def counted_start(self: _Run, *args: Any) -> Any:
+        voxels, parts = start(self, *args)
+        view = voxels.view(Counted)
+        alive.add(id(view))
+        most["rows"] = max(most["rows"], len(alive))
+        return view, parts
+
+    def counted_absorb(self: Cascade, level: int, *args: Any) -> Any:
+        most["open"] = max(most["open"], self.open_voxels)
+        return absorb(self, level, *args)
+
+    monkeypatch.setattr(_Run, "_start", counted_start)
+    monkeypatch.setattr(Cascade, "absorb", counted_absorb)
+    convert(stack, tmp_path / "b", **small)
+
+    assert most["rows"] == 2
+    assert 0 < most["open"] <= coarse
+    assert plan.peak_bytes(2) >= 2 * (2 * row + coarse)
+
+
+def open_plan(stack: Path, small: dict[str, Any]) -> ConvertPlan:
+    source = open_source(stack)
+    levels = plan_levels(source.shape, source.spacing_um or (1.0,) * 3, smallest=small["smallest"])
+    return ConvertPlan(levels, (4, 4, 4), (8, 8, 8), 2, "max")
+
+
+def test_the_prediction_does_not_grow_with_depth_or_height() -> None:
+    def peak(shape: tuple[int, int, int]) -> int:
+        plan = ConvertPlan(plan_levels(shape), (64,) * 3, (256,) * 3, 2, "max")
+        return plan.peak_bytes(2)
+
+    thin, deep = peak((2000, 2000, 40_000)), peak((20_000, 40_000, 40_000))
+
+    assert deep < 1.1 * thin
+    assert deep < 18e9
+
+
+def test_no_source_voxel_is_read_twice(
+    tmp_path: Path, stack: Path, voxels: NDArray[np.uint16], small: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    from neuroconn.volume.sources.tiff import TiffSource
+
+    reads = np.zeros(voxels.shape, np.uint8)
+    read = TiffSource.read
+
+    def counted(self: TiffSource, box: Box) -> Any:
+        reads[box.slices] += 1
+        return read(self, box)
+
+    monkeypatch.setattr(TiffSource, "read", counted)
+    convert(stack, tmp_path / "b", **small)
+
+    assert (reads == 1).all()
+
+
+def test_tall_strips_under_flat_shards_are_a_warning(
+    tmp_path: Path, voxels: NDArray[np.uint16], caplog: pytest.LogCaptureFixture
+) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", voxels, compression="zlib", rowsperstrip=43)
+    source = open_source(tmp_path / "a.tif")
+
+    with caplog.at_level(logging.WARNING):
+        flat = warn_amplification(source, ConvertPlan([], (4, 4, 4), (8, 8, 8), 2, "max"))
+        high = warn_amplification(source, ConvertPlan([], (4, 4, 4), (8, 44, 8), 2, "max"))
+
+    assert (flat, high) == (6.0, 1.0)
+    assert len(caplog.records) == 1
+
+
+@pytest.mark.parametrize(
+    ("shape", "chunk", "shard", "expected"),
+    [
+        ((1000, 1000, 1000), 64, None, ((64,) * 3, (256,) * 3)),
+        ((100, 10, 1000), 64, 256, ((64,) * 3, (128, 64, 256))),
+        ((1000, 1000, 1000), 96, None, ((96,) * 3, (192,) * 3)),
+        ((1000, 1000, 1000), (32, 64, 64), (64, 256, 256), ((32, 64, 64), (64, 256, 256))),
+        ((1000, 1000, 1000), 512, None, ((512,) * 3, (512,) * 3)),
+    ],
+)
+def test_shards_are_whole_chunks_and_no_larger_than_the_volume(
+    shape: Any, chunk: Any, shard: Any, expected: Any
+) -> None:
+    assert choose_shapes(shape, chunk, shard) == expected

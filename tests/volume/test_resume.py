@@ -1,0 +1,242 @@
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+from numpy.typing import NDArray
+
+from neuroconn.errors import OutputError, StorageError
+from neuroconn.volume import convert, open_image, verify_image
+from neuroconn.volume.convert_journal import ConvertJournal, journal_path, read_journal
+
+ROWS = 18
+
+
+class Killed(BaseException):
+    """As sudden as a signal: nothing catches it."""
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(
+    tmp_path_factory: pytest.TempPathFactory, stack: Path, small: dict[str, Any], digests: Any
+) -> dict[str, str]:
+    brain = tmp_path_factory.mktemp("whole") / "brain.ome.zarr"
+    convert(stack, brain, **small)
+    files: dict[str, str] = digests(brain)
+    return files
+
+
+def kill_after(rows: int) -> Any:
+    def progress(state: Any) -> None:
+        if state.rows_done == rows:
+            raise Killed
+
+    return progress
+
+
+@pytest.mark.parametrize("rows", [0, 1, 2, 5, 8, 11, 16, 17])
+def test_killed_and_resumed_gives_the_same_bytes(
+    tmp_path: Path,
+    stack: Path,
+    small: dict[str, Any],
+    digests: Any,
+    uninterrupted: dict[str, str],
+    rows: int,
+) -> None:
+    brain = tmp_path / "brain.ome.zarr"
+    with pytest.raises(Killed):
+        convert(stack, brain, **small, progress=kill_after(rows))
+    assert "intensity" not in open_image(brain).attributes
+
+    report = convert(stack, brain, **small)
+
+    assert report.rows_written == ROWS - rows
+    assert digests(brain) == uninterrupted
+
+
+def test_killed_in_the_middle_of_writes_again_and_again_gives_the_same_bytes(
+    tmp_path: Path,
+    stack: Path,
+    small: dict[str, Any],
+    digests: Any,
+    uninterrupted: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from neuroconn.volume import cascade
+
+    brain, write, budget = tmp_path / "brain.ome.zarr", cascade.write_region, [0]
+
+    def fragile(array: Any, box: Any, data: Any) -> None:
+        if budget[0] == 0:
+            raise Killed
+        budget[0] -= 1
+        write(array, box, data)
+        leftover = brain / "0" / "c" / f"torn{budget[0]}.abc.partial"
+        leftover.parent.mkdir(exist_ok=True)
+        leftover.write_bytes(b"half a shard")
+
+    monkeypatch.setattr(cascade, "write_region", fragile)
+    kills = 0
+    for writes in range(13, 60):
+        budget[0] = writes
+        try:
+            convert(stack, brain, **small)
+            break
+        except Killed:
+            kills += 1
+    monkeypatch.setattr(cascade, "write_region", write)
+    for leftover in brain.rglob("*.partial"):
+        leftover.unlink()
+
+    assert kills > 3
+    assert digests(brain) == uninterrupted
+
+
+def test_leftovers_of_killed_writers_are_swept_on_resume(
+    tmp_path: Path, stack: Path, small: dict[str, Any], digests: Any,
+    uninterrupted: dict[str, str],
+) -> None:  # fmt: skip
+    brain = tmp_path / "brain.ome.zarr"
+    with pytest.raises(Killed):
+        convert(stack, brain, **small, progress=kill_after(4))
+    (brain / "0" / "c" / "5.abc.partial").write_bytes(b"half a shard")
+
+    convert(stack, brain, **small)
+
+    assert digests(brain) == uninterrupted
+
+
+@pytest.mark.parametrize("damage", ["torn", "flipped", "lost"])
+def test_a_damaged_journal_costs_rows_but_never_bytes(
+    tmp_path: Path,
+    stack: Path,
+    small: dict[str, Any],
+    digests: Any,
+    uninterrupted: dict[str, str],
+    damage: str,
+) -> None:
+    brain = tmp_path / "brain.ome.zarr"
+    with pytest.raises(Killed):
+        convert(stack, brain, **small, progress=kill_after(6))
+    path = journal_path(brain)
+    data = bytearray(path.read_bytes())
+    if damage == "torn":
+        path.write_bytes(data[:-7])
+    elif damage == "lost":
+        path.unlink()
+    else:
+        data[len(data) // 2] ^= 1
+        path.write_bytes(data)
+
+    report = convert(stack, brain, **small)
+
+    assert report.rows_written > ROWS - 6
+    assert digests(brain) == uninterrupted
+
+
+def test_a_finished_brain_is_left_as_it_is(
+    tmp_path: Path, stack: Path, small: dict[str, Any], digests: Any, monkeypatch: Any
+) -> None:
+    brain = tmp_path / "brain.ome.zarr"
+    first = convert(stack, brain, **small)
+    before = {p: p.stat().st_mtime_ns for p in brain.rglob("*")}
+    monkeypatch.setattr("neuroconn.volume.sources.tiff.TiffSource.read", None)
+
+    again = convert(stack, brain, **small, resume=False)
+
+    assert again.rows_written == 0
+    assert again.intensity == first.intensity
+    assert {p: p.stat().st_mtime_ns for p in brain.rglob("*")} == before
+
+
+def test_no_resume_refuses_an_unfinished_brain(
+    tmp_path: Path, stack: Path, small: dict[str, Any]
+) -> None:
+    with pytest.raises(Killed):
+        convert(stack, tmp_path / "b", **small, progress=kill_after(3))
+
+    with pytest.raises(OutputError, match="unfinished"):
+        convert(stack, tmp_path / "b", **small, resume=False)
+    assert any("unfinished" in problem for problem in verify_image(tmp_path / "b"))
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"downsample": "mean"}, "downsample was 'max' and is 'mean'"),
+        ({"spacing": (9.0, 1.0, 1.0)}, "spacing_um was"),
+        ({"shard": 16}, "shard was"),
+        ({"smallest": 40}, "levels was"),
+    ],
+)
+def test_other_settings_are_refused_by_name(
+    tmp_path: Path, stack: Path, small: dict[str, Any], change: dict[str, Any], named: str
+) -> None:
+    with pytest.raises(Killed):
+        convert(stack, tmp_path / "b", **small, progress=kill_after(3))
+
+    with pytest.raises(OutputError, match=named):
+        convert(stack, tmp_path / "b", **{**small, **change})
+
+
+@pytest.mark.parametrize("finished", [True, False])
+def test_another_source_is_refused_by_name(
+    tmp_path: Path,
+    stack: Path,
+    voxels: NDArray[np.uint16],
+    small: dict[str, Any],
+    digests: Any,
+    finished: bool,
+) -> None:
+    brain = tmp_path / "b"
+    if finished:
+        convert(stack, brain, **small)
+    else:
+        with pytest.raises(Killed):
+            convert(stack, brain, **small, progress=kill_after(3))
+    before = digests(brain)
+    other = tmp_path / "brain.tif"
+    tifffile.imwrite(other, voxels + np.uint16(1), photometric="minisblack", rowsperstrip=8)
+
+    with pytest.raises(OutputError, match=r"source's (bytes|layout|sample) was"):
+        convert(other, brain, **small, spacing=(1.0, 0.5, 0.5))
+
+    assert digests(brain) == before
+
+
+def test_two_conversions_into_one_brain_are_refused(
+    tmp_path: Path, stack: Path, small: dict[str, Any]
+) -> None:
+    with pytest.raises(Killed):
+        convert(stack, tmp_path / "b", **small, progress=kill_after(3))
+
+    with (
+        ConvertJournal(tmp_path / "b", {}),
+        pytest.raises(OutputError, match="another process"),
+    ):
+        convert(stack, tmp_path / "b", **small)
+
+
+def test_a_full_disk_stops_and_a_rerun_finishes(
+    tmp_path: Path,
+    stack: Path,
+    small: dict[str, Any],
+    digests: Any,
+    uninterrupted: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    brain, append = tmp_path / "brain.ome.zarr", ConvertJournal.append
+
+    def full(self: ConvertJournal, record: dict[str, Any]) -> None:
+        if len(read_journal(brain)) == 5:
+            raise StorageError("the disk is full")
+        append(self, record)
+
+    monkeypatch.setattr(ConvertJournal, "append", full)
+    with pytest.raises(StorageError):
+        convert(stack, brain, **small)
+    monkeypatch.setattr(ConvertJournal, "append", append)
+    convert(stack, brain, **small)
+
+    assert digests(brain) == uninterrupted

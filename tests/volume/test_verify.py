@@ -1,0 +1,109 @@
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import zarr
+
+from neuroconn.errors import VolumeError
+from neuroconn.geometry import Box, Frame, plan_levels
+from neuroconn.volume import (
+    convert,
+    create_image,
+    open_image,
+    read_region,
+    verify_image,
+    write_region,
+)
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory: pytest.TempPathFactory, stack: Path, small: dict[str, Any]) -> Path:
+    brain = tmp_path_factory.mktemp("sound") / "b"
+    convert(stack, brain, **small)
+    return brain
+
+
+@pytest.fixture
+def brain(tmp_path: Path, sound: Path) -> Path:
+    return Path(shutil.copytree(sound, tmp_path / "b"))
+
+
+def shard_of(brain: Path, level: int) -> Path:
+    return max(p for p in (brain / str(level) / "c").rglob("*") if p.is_file())
+
+
+def test_a_sound_brain_has_no_problems(sound: Path) -> None:
+    assert verify_image(sound) == []
+
+
+@pytest.mark.parametrize("level", [0, 1, 2])
+@pytest.mark.parametrize("how", ["emptied", "cut", "flipped", "zeroed", "removed"])
+def test_any_damaged_object_is_named(brain: Path, level: int, how: str) -> None:
+    path = shard_of(brain, level)
+    data = bytearray(path.read_bytes())
+    if how == "removed":
+        path.unlink()
+    else:
+        data[len(data) // 4] ^= 1
+        path.write_bytes(
+            {"emptied": b"", "cut": data[:-9], "flipped": data, "zeroed": bytes(len(data))}[how]
+        )
+
+    problems = verify_image(brain)
+
+    assert any(str(path) in problem for problem in problems)
+    assert all("\n" not in problem for problem in problems)
+
+
+def test_a_changed_voxel_breaks_the_pyramid_and_the_histogram(brain: Path) -> None:
+    image = open_image(brain)
+    array, core = image.array(0), image.grid(0).core((1, 1, 1))
+    voxels = read_region(array, core)
+    voxels[0, 0, 0] = 60_000
+    write_region(array, core, voxels)
+
+    problems = verify_image(brain)
+
+    assert any("level 1: 1 voxels" in problem for problem in problems)
+    assert any("histogram" in problem for problem in problems)
+
+
+def test_the_rest_of_an_interrupted_write_is_named(brain: Path) -> None:
+    (brain / "1" / "c" / "0.abc.partial").write_bytes(b"half")
+
+    assert any("interrupted write" in problem for problem in verify_image(brain))
+
+
+def test_a_distance_map_is_checked_by_its_minimum(tmp_path: Path) -> None:
+    levels = plan_levels((16, 16, 16), smallest=8)
+    image = create_image(
+        tmp_path / "d", levels=levels, dtype="uint8", frame=Frame((1.0, 1.0, 1.0)), chunk=4,
+        shard=8, fill_value=255, kind="distance", attributes={"scale_factor": 0.04},
+    )  # fmt: skip
+    codes = np.full((16, 16, 16), 255, np.uint8)
+    codes[:8] = np.random.default_rng(0).integers(0, 250, (8, 16, 16))
+    write_region(image.array(0), Box.of_shape(codes.shape), codes)
+    low = codes.reshape(8, 2, 8, 2, 8, 2).min(axis=(1, 3, 5))
+    write_region(image.array(1), Box.of_shape(low.shape), low)
+
+    assert verify_image(image.path) == []
+
+    write_region(image.array(1), Box.of_shape(low.shape), np.maximum(low, 9))
+    assert any("not the min" in problem for problem in verify_image(image.path))
+
+
+def test_an_image_of_others_is_only_read(tmp_path: Path, sound: Path) -> None:
+    shutil.copytree(sound, tmp_path / "b")
+    group = zarr.open_group(tmp_path / "b", mode="r+")
+    group.attrs.put({"ome": group.attrs["ome"]})
+
+    assert verify_image(tmp_path / "b") == []
+    shard_of(tmp_path / "b", 0).write_bytes(b"")
+    assert len(verify_image(tmp_path / "b")) == 1
+
+
+def test_what_is_no_image_cannot_be_verified(tmp_path: Path) -> None:
+    with pytest.raises(VolumeError):
+        verify_image(tmp_path / "none")
