@@ -1,7 +1,12 @@
 """neuroconn: distance maps of neurites that do not break axons.
 
-The names below are the tour. Each is imported when first used, so that ``import neuroconn`` costs
-nothing: see ``neuroconn --help`` for the same verbs on the command line.
+The names below are the tour, in the order of a day's work. Each is imported when first used, so
+that ``import neuroconn`` costs nothing; the verbs are also commands of ``neuroconn --help``.
+
+>>> import neuroconn
+>>> neuroconn.convert("slices/", "brain.ome.zarr", spacing=(2.5, 1.3, 1.3))  # doctest: +SKIP
+>>> neuroconn.infer("brain.ome.zarr", "distance.ome.zarr", seeds=[(100, 2000, 3000)])  # doctest: +SKIP
+>>> neuroconn.open_volume("distance.ome.zarr")  # doctest: +SKIP
 """
 
 from __future__ import annotations
@@ -12,21 +17,67 @@ from typing import TYPE_CHECKING, Any
 from neuroconn._version import __version__
 
 if TYPE_CHECKING:
+    from neuroconn.annotation import Forest, read_forest
+    from neuroconn.demonstration import demo
+    from neuroconn.evaluation import evaluate
+    from neuroconn.exporter import export
     from neuroconn.geometry import Box, ChunkGrid, Frame
+    from neuroconn.inference.run import infer
+    from neuroconn.inference.status import status
+    from neuroconn.inference.verify import verify
+    from neuroconn.network import load_model
+    from neuroconn.phantom import Phantom, random_phantom
+    from neuroconn.training import train
+    from neuroconn.volume import convert, open_image, open_volume
 
 _HOME = {
-    "Box": "neuroconn.geometry",
-    "ChunkGrid": "neuroconn.geometry",
-    "Frame": "neuroconn.geometry",
+    "Box": "geometry",
+    "ChunkGrid": "geometry",
+    "Forest": "annotation",
+    "Frame": "geometry",
+    "Phantom": "phantom",
+    "convert": "volume",
+    "demo": "demonstration",
+    "evaluate": "evaluation",
+    "export": "exporter",
+    "infer": "inference.run",
+    "load_model": "network",
+    "open_image": "volume",
+    "open_volume": "volume",
+    "random_phantom": "phantom",
+    "read_forest": "annotation",
+    "status": "inference.status",
+    "train": "training",
+    "verify": "inference.verify",
 }
 
-__all__ = ["Box", "ChunkGrid", "Frame", "__version__"]
+__all__ = [
+    "Box",
+    "ChunkGrid",
+    "Forest",
+    "Frame",
+    "Phantom",
+    "__version__",
+    "convert",
+    "demo",
+    "evaluate",
+    "export",
+    "infer",
+    "load_model",
+    "open_image",
+    "open_volume",
+    "random_phantom",
+    "read_forest",
+    "status",
+    "train",
+    "verify",
+]
 
 
 def __getattr__(name: str) -> Any:
-    if name in _HOME:
-        return getattr(importlib.import_module(_HOME[name]), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
 
 
 def __dir__() -> list[str]:

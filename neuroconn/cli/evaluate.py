@@ -92,7 +92,7 @@ def command(
     correctness (precision), completeness (recall) and quality of the centrelines.
     """
     # Imported here so that `neuroconn --help` does not wait for zarr.
-    from neuroconn.evaluate import evaluate
+    from neuroconn.evaluation import evaluate
 
     scores = evaluate(
         prediction,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -17,9 +17,11 @@ from neuroconn.errors import ConfigError
 
 
 class Settings(BaseModel):
-    """Base of every settings schema: frozen, no unknown keys, defaults live here."""
+    """Base of every settings schema: frozen, no unknown keys, finite, defaults live here."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False
+    )
 
 
 S = TypeVar("S", bound=Settings)
@@ -118,10 +120,12 @@ def read_settings(schema: type[S], path: Path, *assignments: str) -> S:
 
 def _merge(into: dict[str, Any], layer: Mapping[str, Any]) -> None:
     for key, value in layer.items():
-        if isinstance(value, Mapping) and isinstance(into.get(key), dict):
+        if isinstance(value, Mapping):
+            if not isinstance(into.get(key), dict):
+                into[key] = {}
             _merge(into[key], value)
         else:
-            into[key] = dict(value) if isinstance(value, Mapping) else value
+            into[key] = value
 
 
 def _explain(error: ValidationError, schema: type[BaseModel]) -> str:
@@ -129,8 +133,19 @@ def _explain(error: ValidationError, schema: type[BaseModel]) -> str:
     for item in error.errors():
         name = ".".join(map(str, item["loc"])) or "value"
         if item["type"] == "extra_forbidden":
-            known = ", ".join(schema.model_fields)
+            known = ", ".join(_part(schema, item["loc"][:-1]).model_fields)
             reasons.append(f"unknown key {name!r} (known: {known})")
         else:
             reasons.append(f"{name}: {item['msg']} (got {item.get('input')!r})")
     return "; ".join(reasons)
+
+
+def _part(schema: type[BaseModel], path: tuple[str | int, ...]) -> type[BaseModel]:
+    """Return the schema that a path of keys and list positions leads to, as far as it is one."""
+    for name in path:
+        field = schema.model_fields.get(str(name))
+        if field is not None:
+            inside = (field.annotation, *get_args(field.annotation))
+            models = [t for t in inside if isinstance(t, type) and issubclass(t, BaseModel)]
+            schema = models[0] if models else schema
+    return schema

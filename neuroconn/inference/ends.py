@@ -6,6 +6,8 @@ only where a neurite stops is there a gap to cross. All of it reads one tile, so
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
@@ -67,14 +69,14 @@ def outward_ends(kept: NDArray[np.bool_], core: Box) -> int:
 
 def _cells(kept: NDArray[np.bool_], core: Box) -> NDArray[np.float64]:
     """Neurite voxels per cell, on cells aligned with the start of the core."""
-    before = [-a % _CELL for a in core.start]
-    after = [-(n + b) % _CELL for n, b in zip(kept.shape, before, strict=True)]
-    padded = np.pad(kept, list(zip(before, after, strict=True)))
-    starts = [range(0, n, _CELL) for n in padded.shape]
-    mass = padded.astype(np.uint16)
-    for axis, start in enumerate(starts):
-        mass = np.add.reduceat(mass, list(start), axis=axis)
-    return mass.astype(float)
+    first = np.array([a % _CELL for a in core.start])  # the cell before it may be cut
+    coordinates = np.unravel_index(np.flatnonzero(kept), kept.shape)
+    cells = [(c - f) // _CELL + (f > 0) for c, f in zip(coordinates, first, strict=True)]
+    shape = tuple(
+        -(-(n - f) // _CELL) + (f > 0) for n, f in zip(kept.shape, first.tolist(), strict=True)
+    )
+    flat = np.ravel_multi_index(cells, shape)
+    return np.bincount(flat, minlength=math.prod(shape)).reshape(shape).astype(float)
 
 
 def _in_core(cells: tuple[int, ...], core: Box) -> NDArray[np.bool_]:

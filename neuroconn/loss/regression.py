@@ -50,7 +50,8 @@ def huber(prediction: Tensor, target: Tensor, *, delta: float = 1.0) -> Tensor:
     Returns
     -------
     Tensor, scalar
-        ``r**2 / 2`` below ``delta``, ``delta * (r - delta / 2)`` above, averaged; r is the residual.
+        The mean of ``r**2 / 2`` below ``delta`` and ``delta * (r - delta / 2)`` above; r is the
+        residual.
 
     Raises
     ------

@@ -105,23 +105,43 @@ def ccq(
         )
     if not slack >= 0:
         raise ValueError(f"slack must be 0 or more, got {slack}")
+    _sizes(spacing, prediction.ndim)
     core = core if core is not None else (slice(None),) * prediction.ndim
-    counted = prediction if judged is None else prediction & judged
-    wanted = truth if judged is None else truth & judged
-    correct = counted & _within(truth, slack, spacing)
-    found = wanted & _within(prediction, slack, spacing)
-    numbers = (np.count_nonzero(mask[core]) for mask in (counted, correct, wanted, found))
-    return CCQ(*map(int, numbers))
+    counted = (prediction if judged is None else prediction & judged)[core]
+    wanted = (truth if judged is None else truth & judged)[core]
+    return CCQ(
+        predicted=int(np.count_nonzero(counted)),
+        correct=_matches(counted, truth, core, slack, spacing),
+        truth=int(np.count_nonzero(wanted)),
+        found=_matches(wanted, prediction, core, slack, spacing),
+    )
+
+
+def _matches(
+    voxels: NDArray[np.bool_],
+    lines: NDArray[np.bool_],
+    core: tuple[slice, ...],
+    slack: float,
+    spacing: Sequence[float] | None,
+) -> int:
+    """Count the ``voxels`` of the core that are within the slack of ``lines``."""
+    near = _within(lines, slack, spacing) if voxels.any() and lines.any() else None
+    return 0 if near is None else int(np.count_nonzero(voxels & near[core]))
 
 
 def _within(
     lines: NDArray[np.bool_], slack: float, spacing: Sequence[float] | None
 ) -> NDArray[np.bool_]:
     """Voxels at most ``slack`` from one of ``lines``."""
-    sizes = (1.0,) * lines.ndim if spacing is None else tuple(spacing)
-    if len(sizes) != lines.ndim:
-        raise ValueError(f"spacing must have {lines.ndim} numbers, got {sizes}")
+    sizes = _sizes(spacing, lines.ndim)
     z, y, x = (1.0,) * (3 - lines.ndim) + sizes
     volume = lines.reshape((1,) * (3 - lines.ndim) + lines.shape)
     near = distance_map(volume, spacing=(z, y, x), clip=2 * slack + 1) <= slack
     return near.reshape(lines.shape)
+
+
+def _sizes(spacing: Sequence[float] | None, axes: int) -> tuple[float, ...]:
+    sizes = (1.0,) * axes if spacing is None else tuple(spacing)
+    if len(sizes) != axes:
+        raise ValueError(f"spacing must have {axes} numbers, got {sizes}")
+    return sizes

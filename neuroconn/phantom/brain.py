@@ -119,11 +119,8 @@ class Phantom:
         """
         size = (chunk, chunk, chunk) if isinstance(chunk, int) else chunk
         grid = ChunkGrid(self.shape, size)
-        limit = np.asarray(self.shape)
-        start, stop = self.scene.centrelines.start, self.scene.centrelines.stop
-        inside = (np.maximum(start, stop) >= -0.5) & (np.minimum(start, stop) < limit - 0.5)
-        kept = inside.all(axis=1)
-        lines = type(self.scene.centrelines)(start[kept], stop[kept])
+        # A piece may cross chunks of the grid where these reach past the volume.
+        lines = self.scene.centrelines.clip(self.bounds)
         return [i for i in map(_index, lines.chunks(size)) if i in grid]
 
 

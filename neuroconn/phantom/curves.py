@@ -10,6 +10,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from neuroconn.annotation import Forest
+from neuroconn.errors import AnnotationError
 from neuroconn.phantom.tissue import value_noise
 
 STEP = 3.0  # voxels between points of a curve
@@ -91,12 +92,23 @@ def brightness_walk(
 
 
 def topological(parents: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Order nodes so that parents come before children; iterative, any listing order."""
+    """Order nodes so that parents come before children; iterative, any listing order.
+
+    Raises
+    ------
+    AnnotationError
+        If parents run in a circle.
+    """
     n = len(parents)
     counts = np.bincount(parents[parents >= 0], minlength=n)
     by_parent = np.argsort(np.where(parents < 0, n, parents), kind="stable")
     begin = np.cumsum(counts) - counts
     order: NDArray[np.int64] = _breadth_first(parents, counts, begin, by_parent)
+    if len(order) < n:
+        raise AnnotationError(
+            f"{n - len(order)} of {n} nodes hang on no root, because their parents run in a "
+            "circle: a neuron must be a tree"
+        )
     return order
 
 
@@ -162,7 +174,7 @@ def _breadth_first(parents, counts, begin, by_parent):  # type: ignore[no-untype
         for k in range(begin[node], begin[node] + counts[node]):
             order[m] = by_parent[k]
             m += 1
-    return order
+    return order[:m]
 
 
 @njit(cache=True, nogil=True)

@@ -54,7 +54,7 @@ def chain(state: State, coordinate: int) -> State:
 
 @njit(inline="always")
 def uniform(state: State) -> float:
-    """Uniform in (0, 1) from the top 53 bits."""
+    """Uniform in (0, 1] from the top 53 bits."""
     return (float(uint64(state) >> _S11) + 0.5) * _UNIT
 
 
@@ -62,7 +62,7 @@ def uniform(state: State) -> float:
 def normal(u: float, quantiles: NDArray[np.float64]) -> float:
     """Turn a uniform into a standard normal, by linear interpolation of the quantile table."""
     position = u * 4096.0
-    k = int(position)
+    k = min(int(position), 4095)  # the largest uniform rounds to 1
     f = position - k
     value: float = quantiles[k] * (1.0 - f) + quantiles[k + 1] * f
     return value

@@ -18,7 +18,7 @@ from neuroconn.geometry import Box
 Points = NDArray[np.float64]
 
 _BUCKET = 64
-_REACH = 4.0  # standard deviations; beyond, a fibre of amplitude 1000 adds less than a grey level
+REACH = 4.0  # standard deviations; beyond, a fibre of amplitude 1000 adds less than a grey level
 
 
 class Index:
@@ -78,7 +78,7 @@ class Fibres:
 
     def index(self) -> Index:
         """Sort the fibres into buckets."""
-        reach = _REACH * self.sigma
+        reach = REACH * self.sigma
         low, high = np.minimum(self.start, self.stop), np.maximum(self.start, self.stop)
         return Index(low - reach, high + reach)
 
@@ -107,8 +107,8 @@ class Balls:
 
     def index(self) -> Index:
         """Sort the balls into buckets."""
-        reach = self.radius[:, None] + _REACH * np.asarray(self.psf)
-        reach = np.where(self.hard[:, None], reach, _REACH * self._soft_sigma())
+        reach = self.radius[:, None] + REACH * np.asarray(self.psf)
+        reach = np.where(self.hard[:, None], reach, REACH * self._soft_sigma())
         return Index(self.centre - reach, self.centre + reach)
 
     def add_to(self, image: NDArray[np.float32], box: Box, items: NDArray[np.int64]) -> None:
@@ -149,6 +149,20 @@ class Centrelines:
         squared = np.full(box.shape, clip * clip, np.float64)
         _lower_distance(squared, box.start, items, self.start, self.stop, clip)
         return np.sqrt(squared).astype(np.float32)
+
+    def clip(self, box: Box) -> Centrelines:
+        """Cut off what lies outside the voxel cells ``[start - 0.5, stop - 0.5)`` of ``box``."""
+        low, high = np.asarray(box.start) - 0.5, np.asarray(box.stop) - 0.5
+        course = self.stop - self.start
+        with np.errstate(divide="ignore", invalid="ignore"):
+            a, b = (low - self.start) / course, (high - self.start) / course
+        still = course == 0
+        enter = np.where(still, 0.0, np.minimum(a, b)).max(axis=1, initial=0.0)
+        leave = np.where(still, 1.0, np.maximum(a, b)).min(axis=1, initial=1.0)
+        middle = self.start + (0.5 * (enter + leave))[:, None] * course
+        kept = (enter <= leave) & ((middle >= low) & (middle < high)).all(axis=1)
+        start, course = self.start[kept], course[kept]
+        return Centrelines(start + enter[kept, None] * course, start + leave[kept, None] * course)
 
     def chunks(self, chunk: tuple[int, int, int]) -> NDArray[np.int64]:
         """Chunks whose voxel cells ``[start - 0.5, stop - 0.5)`` a piece crosses.

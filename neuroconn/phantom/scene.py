@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -12,7 +13,7 @@ from neuroconn.annotation import Forest
 from neuroconn.geometry import Box
 from neuroconn.phantom.curves import STEP, Curve, brightness_walk, curve
 from neuroconn.phantom.hashing import uniforms
-from neuroconn.phantom.items import Balls, Centrelines, Fibres
+from neuroconn.phantom.items import REACH, Balls, Centrelines, Fibres
 from neuroconn.phantom.settings import Neurites, Optics, Tissue
 
 Arrays = dict[str, NDArray[np.float64]]
@@ -21,7 +22,6 @@ _GAP_BIN = 14.0
 _CORRELATION = 60.0
 _FADE = 1500.0
 _CELL_PITCH = 48
-_CELL_MARGIN = 32
 _GAP_STREAM, _BEAD_STREAM, _CELL_STREAM = 50, 51, 52
 _DENDRITES = (3, 4)
 
@@ -83,7 +83,8 @@ def build(
 
 def cells(box: Box, tissue: Tissue, optics: Optics, seed: int) -> Balls:
     """Unlabelled round cells whose support may reach into ``box``, in a fixed order."""
-    reach = box.grow(_CELL_MARGIN)
+    low, high = tissue.cell_radius
+    reach = box.grow(math.ceil(high + REACH * max(optics.psf)) + 1)
     axes = [
         np.arange(a // _CELL_PITCH, (b - 1) // _CELL_PITCH + 1)
         for a, b in zip(reach.start, reach.stop, strict=True)
@@ -100,7 +101,6 @@ def cells(box: Box, tissue: Tissue, optics: Optics, seed: int) -> Balls:
 
     within = np.stack([draw(1), draw(2), draw(3)], axis=1)
     centre: NDArray[np.float64] = (place[owner] + within) * _CELL_PITCH
-    low, high = tissue.cell_radius
     radius = low + (high - low) * draw(4)
     normal = np.sqrt(-2 * np.log(draw(5))) * np.cos(2 * np.pi * draw(6))
     amplitude = tissue.cell_brightness * np.exp(0.7 * normal - 0.7)

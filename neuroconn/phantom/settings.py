@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, PositiveFloat
 
 from neuroconn.config import Settings
 
@@ -14,7 +14,7 @@ class Tissue(Settings):
 
     brightness: float = Field(750.0, ge=0)
     """Mean grey level of tissue above the camera offset."""
-    octaves: tuple[tuple[float, float], ...] = (
+    octaves: tuple[tuple[PositiveFloat, float], ...] = (
         (700, 0.28),
         (160, 0.16),
         (24, 0.09),
@@ -40,7 +40,7 @@ class Tissue(Settings):
 class Optics(Settings):
     """The point-spread function."""
 
-    psf: tuple[float, float, float] = (1.75, 0.7, 0.7)
+    psf: tuple[PositiveFloat, PositiveFloat, PositiveFloat] = (1.75, 0.7, 0.7)
     """Gaussian sigma along (z, y, x), in voxels."""
 
 

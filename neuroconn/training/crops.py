@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuroconn.annotation import Forest, distance_block, read_forest, render
+from neuroconn.config import resolve
 from neuroconn.config.train import BrainSource, PhantomSource, TrainSettings
-from neuroconn.errors import AnnotationError
+from neuroconn.errors import AnnotationError, VolumeError
 from neuroconn.geometry import ZYX, Box
 from neuroconn.phantom import Variety, random_phantom
 from neuroconn.volume import open_image, read_region
@@ -46,7 +47,7 @@ class PhantomCrops:
     """A new random phantom for every crop."""
 
     def __init__(self, source: PhantomSource, settings: TrainSettings) -> None:
-        self._variety = Variety.model_validate(source.variety)
+        self._variety = resolve(Variety, source.variety, source="phantoms.variety")
         self._size, self._clip = settings.crop, settings.clip
         self._minimum = settings.minimum_voxels
         edge = settings.crop + 2 * source.margin
@@ -76,7 +77,12 @@ class BrainCrops:
         brain = open_image(source.brain)
         self._array = brain.array(0)
         self._shape: ZYX = brain.levels[0].shape
-        self._statistics: Mapping[str, Any] = brain.attributes["intensity"]
+        if not isinstance(found := brain.attributes.get("intensity"), Mapping):
+            raise VolumeError(
+                f"{source.brain} has no intensity statistics, which normalise its crops: make it "
+                "with neuroconn convert"
+            )
+        self._statistics: Mapping[str, Any] = found
         self._forest: Forest = read_forest(
             source.swc,
             units=source.units,

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from neuroconn.config.train import OptimiserSettings, TrainSettings
-from neuroconn.errors import ModelError
+from neuroconn.errors import ModelError, UsageError
 from neuroconn.loss import huber, mse
 from neuroconn.network import ModelCard, Network, Normalisation, build, save_model
 from neuroconn.training.crops import Mixture
@@ -73,17 +73,18 @@ def train(
 
     Raises
     ------
+    UsageError
+        If the device is not there, or a setting of the phantoms is wrong.
     OutputError
         If the folder is not a training folder, or holds a run with other settings.
     ModelError
         If the loss stops being finite.
     """
+    place = _device(device)
+    mixture = Mixture(settings)
     folder = TrainingFolder.open(Path(output), settings, resume=resume)
     if threads:
         torch.set_num_threads(threads)
-    place = torch.device(
-        ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
-    )
     torch.manual_seed(settings.seed)
     trainer = Trainer(settings, place)
     state = folder.checkpoint()
@@ -91,7 +92,7 @@ def train(
         trainer.load(state)
     first = trainer.iteration
     validation = held_out(settings)
-    scores = _run(trainer, folder, validation, progress)
+    scores = _run(trainer, mixture, folder, validation, progress)
     normalisation = Normalisation.model_validate(settings.normalisation.model_dump())
     card = ModelCard(
         name=settings.name,
@@ -125,6 +126,8 @@ class Trainer:
             device.type, enabled=self.precision is torch.float16 and device.type == "cuda"
         )
         self.iteration = 0
+        self.losses: tuple[float, int] = (0.0, 0)
+        """Sum and number of the losses since the last logged row."""
 
     def step(self, batch: Batch) -> float:
         """Update the weights once; return the loss in squared voxels."""
@@ -147,8 +150,10 @@ class Trainer:
         if not torch.isfinite(loss):
             raise ModelError(
                 f"the loss is {value} at iteration {self.iteration}: the weights are lost. Lower "
-                "optimiser.rate or set precision: fp32, and resume from the last checkpoint"
+                "optimiser.rate or set precision: fp32, and train into another folder"
             )
+        total, count = self.losses
+        self.losses = total + value, count + 1
         return value
 
     @torch.no_grad()
@@ -189,6 +194,7 @@ class Trainer:
         """Everything a later process needs to go on; tensors and plain values only."""
         return {
             "iteration": self.iteration,
+            "losses": self.losses,
             "network": self.network.state_dict(),
             "optimiser": self.optimiser.state_dict(),
             "average": None if self.average is None else self.average.state_dict(),
@@ -205,6 +211,7 @@ class Trainer:
         self.scaler.load_state_dict(state["scaler"])  # type: ignore[arg-type]
         torch.set_rng_state(state["random"])  # type: ignore[arg-type]
         self.iteration = int(state["iteration"])  # type: ignore[call-overload]
+        self.losses = state.get("losses", (0.0, 0))  # type: ignore[assignment]
 
     def _forward(self, network: nn.Module, images: torch.Tensor) -> torch.Tensor:
         """Half-precision body, full-precision head: rounding the output would cost 0.03 voxels."""
@@ -253,20 +260,35 @@ def half_precision(name: str, device: torch.device) -> torch.dtype | None:
     return {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}[name]
 
 
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise UsageError(f"no device {name!r}: give auto, cpu or cuda") from None
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise UsageError(f"device {name}, but torch sees no GPU here: give cpu or auto")
+    return device
+
+
 def _run(
-    trainer: Trainer, folder: TrainingFolder, validation: list[Batch], progress: Progress | None
+    trainer: Trainer,
+    mixture: Mixture,
+    folder: TrainingFolder,
+    validation: list[Batch],
+    progress: Progress | None,
 ) -> dict[str, float]:
     settings = trainer.settings
-    mixture = Mixture(settings)
     scores = trainer.validate(validation) if trainer.iteration >= settings.iterations else {}
-    total, since, began = 0.0, 0, time.monotonic()
+    began = time.monotonic()
     for batch in batches(mixture, settings, first=trainer.iteration, last=settings.iterations):
-        total += trainer.step(batch)
-        since += 1
+        trainer.step(batch)
         done = trainer.iteration
         last = done == settings.iterations
         if done % settings.validate_every == 0 or last:
             scores = trainer.validate(validation)
+            total, since = trainer.losses
             row = {
                 "iteration": float(done),
                 "loss": total / since,
@@ -275,7 +297,7 @@ def _run(
                 **{f"validation_{k}": v for k, v in scores.items()},
             }
             folder.log(row)
-            total, since, began = 0.0, 0, time.monotonic()
+            trainer.losses, began = (0.0, 0), time.monotonic()
             if progress is not None:
                 progress(done, settings.iterations, row)
         if done % settings.checkpoint_every == 0 or last:

@@ -14,7 +14,8 @@ from neuroconn.errors import AnnotationError
 from neuroconn.geometry import Box, Frame
 
 EVERYWHERE = np.ones((3, 3, 3))
-coordinate = st.floats(-6, 30, allow_nan=False) | st.integers(-6, 30).map(float)
+# halves too: where rounding has to choose
+coordinate = st.floats(-6, 30, allow_nan=False) | st.integers(-12, 60).map(lambda n: n / 2)
 point = st.tuples(coordinate, coordinate, coordinate)
 HALL = Box((-8, -8, -8), (33, 33, 33))
 
@@ -149,6 +150,16 @@ def test_a_long_link_is_drawn_through_a_box_far_from_its_nodes() -> None:
 def test_a_link_of_no_length_is_one_voxel() -> None:
     forest = Forest([[1.4, 1.5, 2.0]] * 2, [-1, 0])
     assert found(render(forest, HALL), HALL) == {(1, 2, 2)}
+
+
+def test_links_touch_where_they_meet_between_two_planes() -> None:
+    corner = [0, 1.5, 0.5]
+    forest = Forest([[0, 0, 3], corner, [0, 3, 3]], [-1, 0, 1])
+
+    mask = render(forest, HALL)
+
+    assert (0, 2, 1) in found(mask, HALL)
+    assert ndimage.label(mask, EVERYWHERE)[1] == 1
 
 
 def test_nothing_renders_nothing() -> None:

@@ -25,7 +25,11 @@ from neuroconn.volume.regions import write_region
 from neuroconn.volume.statistics import intensity_statistics, voxel_histogram
 from neuroconn.volume.store import Image, create_image
 
-SHAPE = (48, 80, 112)
+SHAPE = (48, 64, 80)
+CHUNKS = 3 * 4 * 5
+FIBRE = {(1, 2, 0), (1, 2, 1), (1, 2, 2), (1, 1, 2), (1, 0, 2)}
+"""Chunks the fibre of :func:`fibre` runs through."""
+SEED = (24, 40, 0)
 CHUNK = 16
 SETTINGS = InferSettings(
     chunk=CHUNK,
@@ -88,10 +92,10 @@ def distances(raw: NDArray[Any]) -> NDArray[np.float32]:
     return np.minimum(ndimage.distance_transform_edt(~lit), 10).astype(np.float32)
 
 
-def fibre(shape: ZYX = SHAPE) -> NDArray[np.uint16]:
+def fibre(shape: ZYX = SHAPE, bend: ZYX = (24, 40, 40)) -> NDArray[np.uint16]:
     """A dim brain with one bent fibre from face to face, and one speck far from it."""
     volume = np.random.default_rng(0).integers(90, 110, shape).astype(np.uint16)
-    z, y, x = (n // 2 for n in shape)
+    z, y, x = bend
     volume[z, y, : x + 1] = 900
     volume[z, : y + 1, x] = 900
     volume[4, -4, -4] = 900

@@ -97,6 +97,10 @@ def test_a_seed_opens_the_chunk_that_owns_its_voxel(voxel: ZYX, chunk: int) -> N
     assert list(voxel_chunks([voxel], grid)) == [grid.index_of(voxel)]
 
 
+def test_integers_are_the_middle_of_a_voxel() -> None:
+    assert list(voxel_chunks([[31.4, 31.5, 0]], GRID)) == [(0, 1, 0)]
+
+
 @given(voxel=st.tuples(*(st.integers(0, n - 1) for n in SHAPE)))
 @settings(max_examples=50, deadline=None)
 def test_on_a_coarse_level_a_seed_opens_the_chunk_that_covers_it(voxel: ZYX) -> None:

@@ -211,6 +211,30 @@ def test_the_outer_part_of_the_halo_is_not_trusted() -> None:
     assert assess(tile, CORE, TILE, RULES.model_copy(update={"reliable": 0})).strong
 
 
+def reached_at(x: int, core: Box, tile: Box, rules: EvidenceRules) -> set[ZYX]:
+    """Directions opened by a plate of evidence that is one voxel thick, at ``x``."""
+    middle = (core.start[0] + core.stop[0]) // 2
+    plate = np.full(tile.shape, CLIP, np.float32)
+    plate[middle - 2 : middle + 2, middle - 2 : middle + 2, x] = 0
+    return set(opened(assess(plate, core, tile, rules).strong))
+
+
+def test_evidence_counts_from_two_voxels_inside_to_the_end_of_the_trusted_halo() -> None:
+    rules = EvidenceRules(core_threshold=1, threshold=1, min_component=10, reliable=10)
+    core, tile = cube(16, 24)
+    low = {x for x in range(64) if (0, 0, -1) in reached_at(x, core, tile, rules)}
+    high = {x for x in range(64) if (0, 0, 1) in reached_at(x, core, tile, rules)}
+    assert low == set(range(10, 26))
+    assert high == set(range(38, 54))
+
+
+def test_evidence_beyond_the_neighbour_is_not_evidence_for_it() -> None:
+    rules = EvidenceRules(core_threshold=1, threshold=1, min_component=10, reliable=0)
+    core, tile = cube(8, 24)  # the halo spans three chunks
+    low = {x for x in range(56) if (0, 0, -1) in reached_at(x, core, tile, rules)}
+    assert low == set(range(16, 26))
+
+
 @pytest.mark.parametrize("where", [(48, 48, 48), (48, 48, 63), (63, 63, 63), (48, 48, 70)])
 def test_one_false_positive_with_a_perfect_cone_is_not_evidence(where: ZYX) -> None:
     neurite = np.zeros(TILE.shape, bool)

@@ -105,7 +105,9 @@ def visited(folder: Path) -> dict[ZYX, tuple[str, int]]:
     return {r.index: (r.status, r.digest) for r in Journal.read(folder).records()}
 
 
-@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(seed=st.integers(0, 10**6), luck=st.integers(0, 10**6))
 def test_the_visited_set_does_not_depend_on_what_goes_wrong(
     tmp_path_factory: pytest.TempPathFactory, seed: int, luck: int
@@ -121,7 +123,9 @@ def test_the_visited_set_does_not_depend_on_what_goes_wrong(
     assert executor.most <= window(3)
 
 
-@settings(deadline=None, max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    deadline=None, max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(seed=st.integers(0, 10**6), cut=st.integers(0, 4000))
 def test_a_run_cut_anywhere_resumes_to_the_same_journal(
     tmp_path_factory: pytest.TempPathFactory, seed: int, cut: int

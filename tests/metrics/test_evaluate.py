@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from neuroconn import evaluate as module
 from neuroconn.annotation import Forest, distance_map, render, write_swc
 from neuroconn.errors import AnnotationError, UsageError, VolumeError
-from neuroconn.evaluate import evaluate
+from neuroconn.evaluation import evaluate
 from neuroconn.geometry import Box, Frame, Level
 from neuroconn.inference.encoding import Encoding
 from neuroconn.metrics import ccq, skeleton

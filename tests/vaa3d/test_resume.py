@@ -124,6 +124,23 @@ def test_a_run_killed_anywhere_resumes_to_the_same_tree(
     assert tree(output) == uninterrupted
 
 
+def test_a_run_killed_at_any_single_step_resumes_to_the_same_tree(tmp_path: Path) -> None:
+    small = TeraflyPlan((10, 20, 20), "uint16", options=TeraflyOptions(tile=10))
+
+    def run(name: str) -> None:
+        write_terafly(lambda box: VOLUME[20:30, 20:40, 20:40][box.slices], tmp_path / name, small)
+
+    run("whole")
+    # The record, 5 tiles of 3 operations, 2 x 2 files of the levels, clearing up.
+    for step in range(1, 1 + 15 + 4 + 1 + 1):
+        with killed_at(step, 100):
+            run(f"step {step}")
+        unfinished = tree(tmp_path / f"step {step}") != tree(tmp_path / "whole")
+        assert unfinished == (step <= 21)
+        run(f"step {step}")
+        assert tree(tmp_path / f"step {step}") == tree(tmp_path / "whole")
+
+
 def test_a_finished_run_computes_nothing_again(tmp_path: Path) -> None:
     finish(tmp_path / "out")
     before = {p: p.stat().st_mtime_ns for p in (tmp_path / "out").rglob("*")}
@@ -161,7 +178,7 @@ def test_a_tile_that_lost_bytes_is_written_again(
     output = tmp_path / "out"
     with killed_at(60, 0):
         finish(output)
-    victim = sorted(output.rglob("*.tif"))[0]
+    victim = sorted(output.glob("RES*/**/*.tif"))[0]
     victim.write_bytes(victim.read_bytes()[:-100])
 
     finish(output)

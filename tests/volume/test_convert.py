@@ -55,15 +55,16 @@ def test_banded_conversion_is_the_whole_volume_and_its_whole_pyramid(
         stored = read_region(image.array(number), Box.of_shape(level.shape))
         np.testing.assert_array_equal(stored, expected)
         assert image.frames[number] == level.frame(image.frame)
-    assert (report.rows, report.rows_written) == (18, 18)
+    assert (report.rows, report.rows_written) == (12, 12)
     assert (image.downsample, image.frame.spacing_um) == (method, spacing)
     assert not verify_image(image.path)
     yaozarrs.validate_zarr_store(str(image.path))
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(
-    shape=st.tuples(*[st.integers(1, 26)] * 3),
+    # tifffile drops a last axis of length 1 when it writes.
+    shape=st.tuples(st.integers(1, 20), st.integers(2, 20), st.integers(2, 26)),
     chunk=st.sampled_from([2, 4]),
     shard=st.sampled_from([4, 8]),
     spacing=st.sampled_from([(1.0, 1.0, 1.0), (3.0, 1.0, 1.0)]),
@@ -145,7 +146,7 @@ def test_empty_shards_take_no_space(tmp_path: Path, stack: Path, small: dict[str
     stored = {p.relative_to(tmp_path / "b/0/c") for p in (tmp_path / "b/0/c").rglob("*")}
     empty = {Path(f"{z}/{y}/{x}") for z, y, x in product(range(2), repeat=3)}
     assert not stored & empty
-    assert Path("2/5/4") in stored
+    assert Path("2/3/2") in stored
 
 
 def test_the_files_spacing_is_used_and_a_contradiction_is_said(
@@ -177,7 +178,7 @@ def test_bad_input_is_refused_before_there_is_an_output(
     tmp_path: Path, stack: Path, small: dict[str, Any]
 ) -> None:
     cut = tmp_path / "cut.tif"
-    cut.write_bytes(stack.read_bytes()[:30_000])
+    cut.write_bytes(stack.read_bytes()[:8000])
     cases: list[tuple[type[Exception], Path, dict[str, Any]]] = [
         (VolumeError, cut, {}),
         (VolumeError, tmp_path / "none", {}),
@@ -197,7 +198,7 @@ def test_bad_input_is_refused_before_there_is_an_output(
 def test_a_disk_that_is_too_small_is_refused_at_the_start(
     tmp_path: Path, stack: Path, small: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 4000}))
+    monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 1000}))
 
     with pytest.raises(StorageError, match="free some space"):
         convert(stack, tmp_path / "b", **small)
@@ -212,7 +213,7 @@ def test_a_disk_that_may_fill_up_is_a_warning(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 30_000}))
+    monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 8000}))
 
     convert(stack, tmp_path / "b", **small)
 
@@ -340,14 +341,14 @@ def test_no_source_voxel_is_read_twice(
 def test_tall_strips_under_flat_shards_are_a_warning(
     tmp_path: Path, voxels: NDArray[np.uint16], caplog: pytest.LogCaptureFixture
 ) -> None:
-    tifffile.imwrite(tmp_path / "a.tif", voxels, compression="zlib", rowsperstrip=43)
+    tifffile.imwrite(tmp_path / "a.tif", voxels, compression="zlib", rowsperstrip=27)
     source = open_source(tmp_path / "a.tif")
 
     with caplog.at_level(logging.WARNING):
         flat = warn_amplification(source, ConvertPlan([], (4, 4, 4), (8, 8, 8), 2, "max"))
-        high = warn_amplification(source, ConvertPlan([], (4, 4, 4), (8, 44, 8), 2, "max"))
+        high = warn_amplification(source, ConvertPlan([], (4, 4, 4), (8, 28, 8), 2, "max"))
 
-    assert (flat, high) == (6.0, 1.0)
+    assert (flat, high) == (4.0, 1.0)
     assert len(caplog.records) == 1
 
 

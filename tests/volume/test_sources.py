@@ -238,15 +238,15 @@ def test_what_is_not_one_grey_volume_is_refused(
 
 @pytest.mark.parametrize("layout", [LAYOUTS[0], LAYOUTS[4], LAYOUTS[9], LAYOUTS[10]], ids=str)
 @pytest.mark.parametrize("part", [0.02, 0.3, 0.6, 0.95, 0.98])
-def test_a_truncated_file_is_refused_and_its_log_stays_quiet(
+def test_a_truncated_file_is_refused_before_it_is_read_and_its_log_stays_quiet(
     tmp_path: Path, layout: dict[str, Any], part: float, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = stack(tmp_path / "a.tif", **layout)
     data = path.read_bytes()
     path.write_bytes(data[: int(len(data) * part)])
 
-    with caplog.at_level(logging.WARNING):
-        refuse(path, str(path))
+    with caplog.at_level(logging.WARNING), pytest.raises(VolumeError, match=str(path)):
+        open_source(path)
 
     assert not caplog.records
 

@@ -139,7 +139,7 @@ def test_no_module_opens_a_store_for_overwriting(mode: str) -> None:
 sides = st.integers(1, 20)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(
     shape=st.tuples(sides, sides, sides),
     chunk=st.tuples(*[st.sampled_from([2, 3, 5])] * 3),

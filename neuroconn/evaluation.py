@@ -173,9 +173,18 @@ def _score(
     slack: float,
 ) -> tuple[CCQ, int]:
     """Count in a core, also how many voxels of the truth nobody explored."""
-    lines, inner = truth.lines(block), core.within(block)
+    lines, judged, inner = truth.lines(block), truth.judged(block), core.within(block)
     missed = int(np.count_nonzero(lines[inner] & unknown[inner]))
-    return ccq(mask, lines, slack=slack, core=inner, judged=truth.judged(block)), missed
+    near = core.grow(math.ceil(slack)).clip(block)  # what thinning needed beyond is done with
+    view = near.within(block)
+    counts = ccq(
+        mask[view],
+        lines[view],
+        slack=slack,
+        core=core.within(near),
+        judged=None if judged is None else judged[view],
+    )
+    return counts, missed
 
 
 def _blocks(shape: ZYX, reach: int) -> Iterator[tuple[Box, Box]]:

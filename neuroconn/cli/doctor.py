@@ -1,0 +1,114 @@
+"""``neuroconn doctor``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from neuroconn.doctor import Diagnosis
+
+
+@click.command()
+@click.option("--model", default="default", show_default=True, help="A folder, or a shipped model.")
+@click.option(
+    "--brain",
+    type=click.Path(exists=True, path_type=Path),
+    help="OME-Zarr brain to measure the error at chunk borders on.",
+)
+@click.option(
+    "--halo",
+    "halos",
+    type=click.IntRange(0),
+    multiple=True,
+    default=(16, 32, 48),
+    show_default=True,
+    help="Halo to measure on the brain; repeat for more.",
+)
+@click.option("--preset", default="default", show_default=True, help="Settings of infer to try.")
+@click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="One setting.")
+@click.option("--threads", type=click.IntRange(1), help="Threads of the network.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.pass_context
+def command(
+    context: click.Context,
+    model: str,
+    brain: Path | None,
+    halos: tuple[int, ...],
+    preset: str,
+    assignments: tuple[str, ...],
+    threads: int | None,
+    as_json: bool,
+) -> None:
+    """Say what this machine and this model can do, and what is wrong with them.
+
+    With --brain, also how far the map of a tile is from the network on the whole brain. The exit
+    code is 0 if nothing is broken; warnings do not count.
+    """
+    from neuroconn.config.base import read_settings
+    from neuroconn.config.infer import InferSettings
+    from neuroconn.config.presets import find_preset
+
+    settings = read_settings(InferSettings, find_preset("infer", preset), *assignments)
+    # Imported here so that `neuroconn --help` does not wait for torch.
+    from neuroconn.doctor import doctor
+
+    found = doctor(model, brain=brain, settings=settings, halos=halos, threads=threads)
+    if as_json:
+        click.echo(json.dumps(found.as_dict()))
+    else:
+        for line in describe(found):
+            click.echo(line)
+    context.exit(found.exit_code)
+
+
+def describe(found: Diagnosis) -> Iterator[str]:
+    """Yield a diagnosis as lines for people."""
+    here = found.machine
+    yield "versions   " + ", ".join(f"{k} {v}" for k, v in found.versions.items())
+    memory = "" if here.memory_gib is None else f", {here.memory_gib:.1f} GiB free"
+    half = "bfloat16 in hardware" if here.bfloat16 else "no bfloat16"
+    yield (
+        f"machine    {here.platform}; {here.cpus} cores, torch uses {here.threads}, "
+        f"{here.instructions}, {half}{memory}"
+    )
+    yield f"GPUs       {'; '.join(here.gpus) or 'none'}"
+    yield from _model(found)
+    yield from _seams(found)
+    yield from (f"warning    {text}" for text in found.warnings)
+    yield from (f"PROBLEM    {text}" for text in found.problems)
+
+
+def _model(found: Diagnosis) -> Iterator[str]:
+    if model := found.model:
+        spacing = " x ".join(f"{s:g}" for s in model.spacing_um)
+        yield (
+            f"model      {model.name} {model.sha256[:12]}: {model.architecture['name']}, "
+            f"{model.parameters:,} parameters, clip {model.clip:g}, trained at {spacing} µm"
+        )
+        yield (
+            f"sees       {model.halo_needed} voxels around a chunk; exact halo {model.halo_exact}, "
+            f"pooling grid {model.stride}"
+        )
+        if model.scores:
+            yield "scores     " + ", ".join(f"{k} {v:.3g}" for k, v in model.scores.items())
+    if speed := found.speed:
+        side = "x".join(map(str, speed.tile))
+        yield (
+            f"speed      {speed.seconds_per_chunk:.2f} s a chunk ({speed.chunks_per_second:.2f} "
+            f"chunks/s), tile {side}, {speed.precision} on {speed.device}, "
+            f"{speed.memory_gib:.2f} GiB"
+        )
+        yield f"check      {speed.precision} is within {speed.half_error:.2g} voxels of float32"
+
+
+def _seams(found: Diagnosis) -> Iterator[str]:
+    for seam in found.seams:
+        yield (
+            f"seam       halo {seam.halo:3d}: max {seam.largest:.2g}, 99.9 % {seam.p999:.2g}, "
+            f"mean {seam.mean:.2g} voxels from the whole"
+        )

@@ -1,0 +1,150 @@
+"""``neuroconn train``: phantoms and annotated brains become a model."""
+
+from __future__ import annotations
+
+import json
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from neuroconn.config.base import read_settings
+from neuroconn.config.presets import find_preset
+from neuroconn.config.train import TrainSettings
+from neuroconn.errors import InterruptedRunError
+
+if TYPE_CHECKING:
+    from neuroconn.training import TrainReport
+
+Progress = Callable[[int, int, dict[str, float]], None]
+
+
+@click.command(name="train")
+@click.argument("paths", nargs=-1, metavar="[CONFIG.yaml] OUTPUT", type=click.Path(path_type=Path))
+@click.option(
+    "--preset", metavar="NAME", help="Settings of configs/train, in place of CONFIG.yaml."
+)
+@click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="One setting.")
+@click.option(
+    "--resume/--no-resume",
+    default=True,
+    show_default=True,
+    help="Go on from the last checkpoint in OUTPUT, or refuse to.",
+)
+@click.option(
+    "--device",
+    type=click.Choice(["auto", "cpu", "cuda"]),
+    default="auto",
+    show_default=True,
+    help="Where the network learns; auto takes a GPU where there is one.",
+)
+@click.option("--threads", type=click.IntRange(min=1), help="CPU threads.  [default: all cores]")
+@click.option("--json", "as_json", is_flag=True, help="Print the report as one JSON object.")
+@click.pass_context
+def command(
+    ctx: click.Context,
+    paths: tuple[Path, ...],
+    preset: str | None,
+    assignments: tuple[str, ...],
+    resume: bool,
+    device: str,
+    threads: int | None,
+    as_json: bool,
+) -> None:
+    """Train a network with the settings of CONFIG.yaml, or of a preset, into the folder OUTPUT.
+
+    OUTPUT/model is the model, for neuroconn infer --model. Rerunning the same command continues
+    from the last checkpoint; on the CPU the result is that of a run that was never stopped.
+    """
+    config, output = _paths(paths, preset)
+    settings = read_settings(TrainSettings, config, *assignments)
+    # Imported here so that `neuroconn --help` does not wait for torch.
+    from neuroconn.training import train
+
+    quiet = bool((ctx.obj or {}).get("quiet"))
+    with _signals(output), _bar(settings.iterations, quiet) as progress:
+        report = train(
+            settings, output, resume=resume, device=device, threads=threads, progress=progress
+        )
+    click.echo(json.dumps(_as_dict(report)) if as_json else _summary(report))
+
+
+def _paths(paths: tuple[Path, ...], preset: str | None) -> tuple[Path, Path]:
+    """Tell settings and output apart: one path with a preset, two without."""
+    if preset is None and len(paths) == 2:
+        return paths
+    if preset is not None and len(paths) == 1:
+        return find_preset("train", preset), paths[0]
+    if preset is None and len(paths) == 1:
+        raise click.UsageError("give settings: --preset NAME, or CONFIG.yaml before OUTPUT")
+    raise click.UsageError("give CONFIG.yaml and OUTPUT, or --preset NAME and OUTPUT alone")
+
+
+@contextmanager
+def _signals(output: Path) -> Iterator[None]:
+    """Turn SIGINT and SIGTERM into an error that says how to go on; checkpoints stay whole."""
+
+    def stop(number: int, _: object) -> None:
+        error = InterruptedRunError(
+            f"interrupted; run the same command again to go on from the last checkpoint in {output}"
+        )
+        error.exit_code = 128 + number
+        raise error
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(number, stop) for number in numbers]
+    try:
+        yield
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _bar(iterations: int, quiet: bool) -> Iterator[Progress]:
+    """Draw a bar with the last scores on stderr; off a terminal, a line for each row."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("training"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[note]}"),
+        TimeRemainingColumn(),
+    )
+    with Bar(*columns, console=console, disable=quiet or not console.is_terminal) as bar:
+        task = bar.add_task("training", total=iterations, note="")
+
+        def show(done: int, _: int, row: dict[str, float]) -> None:
+            note = f"loss {row['loss']:.3f}, validation {row['validation_mse']:.3f}"
+            bar.update(task, completed=done, note=note)
+            if not quiet and not console.is_terminal:
+                click.echo(f"iteration {done}: {note}", err=True)
+
+        yield show
+
+
+def _as_dict(report: TrainReport) -> dict[str, object]:
+    return {
+        "model": str(report.model),
+        "iterations": report.iterations,
+        "resumed_at": report.resumed_at,
+        "scores": report.scores,
+    }
+
+
+def _summary(report: TrainReport) -> str:
+    scores = ", ".join(f"{name} {value:.3f}" for name, value in report.scores.items())
+    made = report.iterations - report.resumed_at
+    what = f"{made} of {report.iterations} iterations now" if made else "nothing left to train"
+    return f"{what}; validation: {scores}. Wrote {report.model}"

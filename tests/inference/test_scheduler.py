@@ -1,0 +1,235 @@
+"""Runs on real worker processes, and what happens when those die."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from fakes import (
+    CHUNKS,
+    FIBRE,
+    SEED,
+    SETTINGS,
+    fake_predictor,
+    fibre,
+    save_brain,
+    save_card,
+    stored_bytes,
+)
+
+from neuroconn.errors import ClusterError, InterruptedRunError
+from neuroconn.inference import verify
+from neuroconn.inference.events import Progress
+from neuroconn.inference.journal import Journal
+from neuroconn.inference.run import infer
+
+pytestmark = pytest.mark.cluster
+
+
+@pytest.fixture
+def brain(tmp_path: Path) -> Path:
+    save_brain(tmp_path / "brain.zarr", fibre())
+    save_card(tmp_path / "model")
+    return tmp_path
+
+
+@pytest.fixture
+def fake(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    return lambda **settings: monkeypatch.setenv("FAKE", json.dumps(settings))
+
+
+def run(folder: Path, name: str, **options: Any) -> Any:
+    usual: dict[str, Any] = {"scheduler": "local:1", "seeds": [SEED], "settings": SETTINGS}
+    return infer(
+        folder / "brain.zarr",
+        folder / name / "out.zarr",
+        model=folder / "model",
+        predictor=fake_predictor,
+        **{**usual, **options},
+    )
+
+
+def workers() -> list[psutil.Process]:
+    """The worker processes of this test, not their nannies."""
+    children = psutil.Process().children(recursive=True)
+    return [p for p in children if any("spawn_main" in word for word in p.cmdline())]
+
+
+def test_processes_write_the_bytes_that_one_thread_writes(brain: Path) -> None:
+    run(brain, "sync", scheduler="sync", seeds=(), seed_source="all")
+
+    for name in ("local:1", "local:2"):
+        report = run(brain, name.replace(":", ""), scheduler=name, seeds=(), seed_source="all")
+
+        assert report.visited == CHUNKS
+        assert stored_bytes(brain / name.replace(":", "") / "out.zarr") == stored_bytes(
+            brain / "sync/out.zarr"
+        )
+
+
+def test_killed_workers_change_no_byte(brain: Path, fake: Callable[..., None]) -> None:
+    run(brain, "calm", scheduler="sync", seeds=(), seed_source="all")
+    fake(seconds=0.01)
+    kills = [8, 25]
+
+    def kill(progress: Progress) -> None:
+        if kills and progress.done >= kills[0]:
+            kills.pop(0)
+            workers()[0].kill()
+
+    report = run(brain, "wild", scheduler="local:2", seeds=(), seed_source="all", progress=kill)
+
+    assert kills == []
+    assert report.complete
+    assert report.visited == CHUNKS
+    assert stored_bytes(brain / "wild/out.zarr") == stored_bytes(brain / "calm/out.zarr")
+    assert verify.verify(brain / "wild/out.zarr").sound
+
+
+def test_a_poison_chunk_fails_alone(brain: Path, fake: Callable[..., None]) -> None:
+    # Only the tile of the last chunk holds the speck in full.
+    volume = fibre()
+    volume[-2, -2, -2] = 777
+    save_brain(brain / "poisoned.zarr", volume)
+    fake(poison=777)
+
+    report = infer(
+        brain / "poisoned.zarr",
+        brain / "out.zarr",
+        model=brain / "model",
+        predictor=fake_predictor,
+        scheduler="local:1",
+        seeds=[SEED, (46, 62, 78)],
+        settings=SETTINGS,
+    )
+
+    assert [index for index, _ in report.failed] == [(2, 3, 4)]
+    assert "poison" in report.failed[0][1]
+    assert report.chunks["neurite"] == len(FIBRE)
+    assert report.exit_code == 1
+
+
+def test_a_stopped_run_resumes_on_other_workers_to_the_same_bytes(brain: Path) -> None:
+    run(brain, "whole", scheduler="sync", seeds=(), seed_source="all")
+    stop = threading.Event()
+
+    def halfway(progress: Progress) -> None:
+        if progress.done > 25:
+            stop.set()
+
+    with pytest.raises(InterruptedRunError):
+        run(brain, "cut", seeds=(), seed_source="all", progress=halfway, stop=stop)
+    done = len(list(Journal.read(brain / "cut/out.zarr/run").records()))
+    report = run(brain, "cut", scheduler="threads", seeds=(), seed_source="all")
+
+    assert report.inferred == CHUNKS - done
+    assert stored_bytes(brain / "cut/out.zarr") == stored_bytes(brain / "whole/out.zarr")
+
+
+CLIENT = """
+import sys
+sys.path.insert(0, {fakes!r})
+import fakes
+from neuroconn.inference.run import infer
+if __name__ == "__main__":
+    infer({brain!r}, {output!r}, model={model!r}, seed_source="all", settings=fakes.SETTINGS,
+          scheduler={scheduler!r}, predictor=fakes.fake_predictor)
+"""
+
+
+def start_client(folder: Path, scheduler: str) -> subprocess.Popen[bytes]:
+    """Another process at work on ``out.zarr``, slowly."""
+    script = folder / "client.py"
+    names = {"brain": "brain.zarr", "output": "out.zarr", "model": "model"}
+    paths = {key: str(folder / name) for key, name in names.items()}
+    script.write_text(CLIENT.format(fakes=str(Path(__file__).parent), scheduler=scheduler, **paths))
+    environment = {**os.environ, "FAKE": json.dumps({"seconds": 0.05})}
+    return subprocess.Popen(
+        [sys.executable, str(script)],
+        env=environment,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
+
+
+def wait_for_records(folder: Path, count: int) -> None:
+    journal = folder / "out.zarr/run/journal.jsonl"
+    until = time.monotonic() + 60
+    while not journal.exists() or journal.read_bytes().count(b"\n") < count:
+        assert time.monotonic() < until, "the client does not get on"
+        time.sleep(0.02)
+
+
+def test_a_client_killed_outright_resumes_to_the_same_bytes(brain: Path) -> None:
+    run(brain, "whole", scheduler="sync", seeds=(), seed_source="all")
+    client = start_client(brain, "local:1")
+    try:
+        wait_for_records(brain, 10)
+    finally:
+        os.killpg(client.pid, signal.SIGKILL)
+        client.communicate()
+    done = len(list(Journal.read(brain / "out.zarr/run").records()))
+
+    report = infer(
+        brain / "brain.zarr",
+        brain / "out.zarr",
+        model=brain / "model",
+        seed_source="all",
+        settings=SETTINGS,
+        scheduler="sync",
+        predictor=fake_predictor,
+    )
+
+    assert 10 <= done < CHUNKS
+    assert report.inferred == CHUNKS - done
+    assert stored_bytes(brain / "out.zarr") == stored_bytes(brain / "whole/out.zarr")
+
+
+def test_a_scheduler_that_dies_leaves_a_run_that_resumes(brain: Path) -> None:
+    with_scheduler = [sys.executable, "-m", "distributed.cli.dask_scheduler"]
+    file = brain / "scheduler.json"
+    loopback = ["--host", "127.0.0.1", "--port", "0", "--no-dashboard"]
+    scheduler = subprocess.Popen(
+        [*with_scheduler, *loopback, "--scheduler-file", str(file)], stderr=subprocess.DEVNULL
+    )
+    worker = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "distributed.cli.dask_worker", "--scheduler-file", str(file)),
+            *("--resources", "GPU=2", "--nthreads", "2", "--no-nanny", "--host", "127.0.0.1"),
+            *("--no-dashboard", "--death-timeout", "5"),
+        ],
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parent)},
+    )
+    client = start_client(brain, str(file))
+    try:
+        wait_for_records(brain, 10)
+        scheduler.kill()
+        _, errors = client.communicate(timeout=90)
+    finally:
+        for process in (scheduler, worker, client):
+            process.kill()
+            process.wait()
+    assert client.returncode != 0
+    assert b"InterruptedRunError" in errors
+    assert b"same command again to resume" in errors
+    assert list(Journal.read(brain / "out.zarr/run").records())
+
+
+def test_a_worker_that_cannot_take_the_run_is_named(
+    brain: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from neuroconn.inference import prepare
+
+    monkeypatch.setattr(prepare, "versions", lambda: (("torch", "0.1"),))
+
+    with pytest.raises(ClusterError, match=r"client: 0\.1"):
+        run(brain, "other")
