@@ -5,7 +5,8 @@ that ``import neuroconn`` costs nothing; the verbs are also commands of ``neuroc
 
 >>> import neuroconn
 >>> neuroconn.convert("slices/", "brain.ome.zarr", spacing=(2.5, 1.3, 1.3))  # doctest: +SKIP
->>> neuroconn.infer("brain.ome.zarr", "distance.ome.zarr", seeds=[(100, 2000, 3000)])  # doctest: +SKIP
+>>> seeds = [(100, 2000, 3000)]
+>>> neuroconn.infer("brain.ome.zarr", "distance.ome.zarr", seeds=seeds)  # doctest: +SKIP
 >>> neuroconn.open_volume("distance.ome.zarr")  # doctest: +SKIP
 """
 

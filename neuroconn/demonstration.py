@@ -176,7 +176,8 @@ def draw(brain: Path, distance: Path, folder: Path, *, enlarge: int = 3) -> list
     -------
     list of Path
     """
-    from neuroconn.vaa3d import Window, overlay, rgb
+    from neuroconn.exporter.pair import intensity_window
+    from neuroconn.vaa3d.overlay import overlay, rgb
     from neuroconn.volume import open_image, open_volume
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -191,7 +192,7 @@ def draw(brain: Path, distance: Path, folder: Path, *, enlarge: int = 3) -> list
     }
     for name in list_presets("overlay")["overlay"]:
         settings = read_settings(OverlaySettings, find_preset("overlay", name))
-        window = Window.of_brain(image.attributes["intensity"], settings)
+        window = intensity_window(image, settings)
         if settings.colour == "rgb":
             pictures[f"overlay-{name}"] = projection(rgb(raw, near, settings, window))
         else:

@@ -93,7 +93,7 @@ def command(
     """
     settings = read_settings(OverlaySettings, find_preset("overlay", preset), *assignments)
     # Imported here so that `neuroconn --help` does not wait for zarr.
-    from neuroconn.export import export
+    from neuroconn.exporter import export
 
     unit: Literal["tiles", "planes"] = "tiles" if options["format"] == "terafly" else "planes"
     with _bar(unit, quiet=bool((ctx.obj or {}).get("quiet"))) as progress:

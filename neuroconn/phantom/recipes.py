@@ -25,9 +25,9 @@ Population = list[tuple[Forest, Neurites]]
 class Variety(Settings):
     """How far random phantoms differ from each other. Numbers are per 100^3 voxels."""
 
-    axons: float = Field(4.0, ge=0)
+    axons: float = Field(5.0, ge=0)
     """Long axons passing through."""
-    tangles: float = Field(2.5, ge=0)
+    tangles: float = Field(3.5, ge=0)
     """Terminal arbours: dense, tortuous, dim, beaded."""
     trunks: float = Field(0.7, ge=0)
     """Thick bright fibres."""
@@ -47,8 +47,11 @@ class Variety(Settings):
     """Log-normal sigma of brightness between neurites."""
     visible: float = Field(2.5, ge=0)
     """Stretches dimmer than this many standard deviations of the noise carry no label."""
-    texture: tuple[float, float] = (0.3, 2.5)
-    """Range of the strength of tissue texture, against the default; log-uniform."""
+    texture: tuple[float, float] = (0.1, 1.5)
+    """Weights of the octaves of tissue texture together, against its brightness; log-uniform."""
+    noise: tuple[float, float] = (0.02, 0.3)
+    """Standard deviation of the noise, in units of that texture; log-uniform. In real volumes the
+    noise is 0.3 to 0.5 of the median absolute deviation: most of what varies is tissue."""
 
 
 def random_phantom(
@@ -93,13 +96,16 @@ def random_phantom(
 
 
 def _surroundings(rng: np.random.Generator, variety: Variety) -> PhantomSettings:
-    strength = np.exp(rng.uniform(*np.log(variety.texture)))
-    octaves = tuple(
-        (pitch * rng.uniform(0.75, 1.3), weight * strength * rng.uniform(0.2, 1.5))
-        for pitch, weight in ((160, 0.16), (40, 0.08), (24, 0.09), (9, 0.06), (5, 0.08), (3, 0.04))
-    )
+    strength = float(np.exp(rng.uniform(*np.log(variety.texture))))
+    pitches = np.array((160, 60, 40, 24, 14, 7, 4)) * rng.uniform(0.75, 1.3, 7)
+    # Coarse octaves weigh most; which ones is drawn anew for every phantom.
+    shares = np.array((1, 1, 1, 0.7, 0.4, 0.15, 0.07)) * rng.gamma(0.8, 1, 7)
+    weights = strength * shares / max(shares.sum(), 1e-9)
+    octaves = tuple(zip(pitches.tolist(), weights.tolist(), strict=True))
     brightness = float(np.exp(rng.uniform(np.log(60), np.log(2500))))
-    gain = float(np.exp(rng.uniform(np.log(0.8), np.log(8))))
+    noise = brightness * strength * float(np.exp(rng.uniform(*np.log(variety.noise))))
+    read = noise * rng.uniform(0.1, 0.6)
+    gain = max((noise**2 - read**2) / brightness, 1e-3)
     sharp = rng.uniform(0.55, 1.3)
     return PhantomSettings(
         tissue=Tissue(
@@ -114,7 +120,7 @@ def _surroundings(rng: np.random.Generator, variety: Variety) -> PhantomSettings
             cell_radius=(rng.uniform(0.9, 1.6), rng.uniform(2.0, 4.5)),
         ),
         optics=Optics(psf=(sharp * rng.uniform(1.0, 2.6), sharp, sharp)),
-        camera=Camera(offset=rng.uniform(50, 1500), gain=gain, read=rng.uniform(1, 25)),
+        camera=Camera(offset=rng.uniform(50, 1500), gain=gain, read=read),
         tortuosity=rng.uniform(0.2, 1.5),
     )
 

@@ -22,9 +22,7 @@ COLOURS: Mapping[str, tuple[int, int, int]] = {
 """How :func:`chunk_map` paints each state."""
 
 
-def projection(
-    volume: NDArray[Any], *, axis: int = 0, minimum: bool = False
-) -> NDArray[Any]:
+def projection(volume: NDArray[Any], *, axis: int = 0, minimum: bool = False) -> NDArray[Any]:
     """Project a volume along an axis.
 
     Parameters
@@ -71,7 +69,8 @@ def stretch(
     t = np.clip((values - low) / max(high - low, 1e-9), 0, 1)
     if softness:
         t = np.arcsinh(softness * t) / np.arcsinh(softness)
-    return np.round(255 * t).astype(np.uint8)
+    picture: Picture = np.round(255 * t).astype(np.uint8)
+    return picture
 
 
 def nearness(distance: NDArray[Any], *, clip: float) -> Picture:

@@ -60,7 +60,7 @@ def test_it_reports_versions_machine_model_and_speed(folder: Path) -> None:
     assert found["versions"]["torch"].startswith(torch.__version__.split("+")[0])
     assert found["machine"]["cpus"] >= 1
     assert found["model"]["name"] == "tiny"
-    assert found["model"]["halo_exact"] == 10
+    assert found["model"]["halo_exact"] == 8
     assert found["speed"]["tile"] == [48, 48, 48]
     assert found["speed"]["chunks_per_second"] > 0
     assert found["speed"]["half_error"] < 0.1
@@ -77,7 +77,7 @@ def test_with_a_brain_it_measures_the_seam(folder: Path) -> None:
     assert "halo   0: max" in result.stdout
     assert "halo   4: max" in result.stdout
     assert "PROBLEM" not in result.stdout
-    assert "exact halo 10" in result.stdout
+    assert "exact halo 8" in result.stdout
     assert "f1 0.75" in result.stdout
 
 

@@ -116,7 +116,7 @@ def test_an_interrupt_says_how_to_go_on(
     def interrupted(*arguments: object, **options: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("neuroconn.export.export", interrupted)
+    monkeypatch.setattr("neuroconn.exporter.export", interrupted)
 
     result = run(*images, tmp_path / "out")
 

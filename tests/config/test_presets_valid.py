@@ -42,7 +42,7 @@ def repeated(given: dict[str, object], defaults: dict[str, object]) -> list[str]
         default = defaults.get(key)
         if isinstance(value, dict) and isinstance(default, dict):
             found += [f"{key}.{k}" for k in repeated(value, default)]
-        elif value == default and type(value) is type(default):
+        elif value == default and type(value) is type(default) and key != "name":
             found.append(key)
     return found
 

@@ -1,7 +1,5 @@
 """The measured seam error, against the same difference taken by hand."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch

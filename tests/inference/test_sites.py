@@ -76,7 +76,7 @@ def test_a_cluster_where_tasks_would_wait_for_ever_is_refused_soon(offers: int) 
 
 def test_a_scheduler_that_does_not_answer_is_named() -> None:
     with (
-        pytest.raises(ClusterError, match="no scheduler answers at tcp://127.0.0.1:1"),
+        pytest.raises(ClusterError, match=r"no scheduler answers at tcp://127\.0\.0\.1:1"),
         sites.connect("tcp://127.0.0.1:1", wait_s=1),
     ):
         pass
@@ -87,7 +87,7 @@ def test_the_environment_names_the_scheduler_when_nobody_else_does(
 ) -> None:
     monkeypatch.setenv("DASK_SCHEDULER_ADDRESS", "tcp://127.0.0.1:2")
 
-    with pytest.raises(ClusterError, match="127.0.0.1:2"), sites.connect(wait_s=1):
+    with pytest.raises(ClusterError, match=r"127\.0\.0\.1:2"), sites.connect(wait_s=1):
         pass
 
 
@@ -137,7 +137,9 @@ def test_a_site_of_the_users_own_folder_is_found(
 ) -> None:
     monkeypatch.setenv("NEUROCONN_CLUSTER_DIR", str(tmp_path))
     (tmp_path / "mine.yaml").write_text(
-        "module: neuroconn.sites\nclass: local_cluster\nkwargs: {n_workers: 1, slots: 5, device: cpu}"
+        "module: neuroconn.sites\n"
+        "class: local_cluster\n"
+        "kwargs: {n_workers: 1, slots: 5, device: cpu}"
     )
 
     with sites.connect("mine") as client:

@@ -6,7 +6,7 @@ import pytest
 import tifffile
 from numpy.typing import NDArray
 
-from neuroconn import evaluate as module
+from neuroconn import evaluation as module
 from neuroconn.annotation import Forest, distance_map, render, write_swc
 from neuroconn.errors import AnnotationError, UsageError, VolumeError
 from neuroconn.evaluation import evaluate

@@ -111,7 +111,7 @@ def test_one_level_opens_by_its_own_folder(irregular: Path) -> None:
     assert volume.frame.spacing_um == (2.0, 0.35, 0.35)
 
 
-@pytest.mark.parametrize("damage", ["missing", "cut", "short", "dtype", "text"])
+@pytest.mark.parametrize("damage", ["missing", "cut", "short", "dtype", "hole", "text"])
 def test_a_bad_tile_is_named_and_never_read_as_zeros(damage: str, tmp_path: Path) -> None:
     victim = build(tmp_path, VOLUME, SIZES, compression="zlib")[1, 2, 0]
     if damage == "missing":
@@ -122,6 +122,9 @@ def test_a_bad_tile_is_named_and_never_read_as_zeros(damage: str, tmp_path: Path
         tifffile.imwrite(victim, VOLUME[:5, :13, :25], photometric="minisblack")
     elif damage == "dtype":
         tifffile.imwrite(victim, np.zeros((17, 13, 25), np.uint8), photometric="minisblack")
+    elif damage == "hole":
+        with tifffile.TiffFile(victim, mode="r+") as tif:
+            tif.pages[0].tags["StripByteCounts"].overwrite(0)
     else:
         victim.write_text("not a tiff")
     volume = TeraflyVolume(tmp_path)

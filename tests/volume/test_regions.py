@@ -148,12 +148,12 @@ def damage(path: Path, how: str) -> None:
 @pytest.mark.parametrize("how", ["emptied", "flipped", "cut", "zeroed"])
 def test_a_damaged_shard_is_an_error_and_never_fill_value(tmp_path: Path, how: str) -> None:
     image, voxels = filled(tmp_path / "a.ome.zarr")
-    path = stored_object(image.array(0), (1, 0, 1))
+    # A shard of full size: an empty one that is cut by the border never reads as fill value.
+    path = stored_object(image.array(0), (0, 1, 1))
     assert path is not None
     damage(path, how)
 
-    inner = [Box((8, 1, 8), (10, 3, 15))] if how == "emptied" else []
-    for box in (WHOLE, image.grid(0).core((1, 0, 1)), *inner):
+    for box in (WHOLE, image.grid(0).core((0, 1, 1))):
         with pytest.raises(VolumeError, match=str(path)):
             read_region(image.array(0), box)
 

@@ -70,7 +70,7 @@ class Pair:
         self._distance = _Distances(self.map)
         if look.settings.factor:
             self._distance.check_reach(look.settings.clip)
-        self.window = _window(self.brain, look.settings)
+        self.window = intensity_window(self.brain, look.settings)
         self.box = _crop(box, self.map)
 
     @property
@@ -204,8 +204,14 @@ def _shared_level(brain: Image, distance: Image) -> int:
     )
 
 
-def _window(brain: Image, settings: OverlaySettings) -> Window:
-    """Return the intensities at the chosen percentiles of the whole brain."""
+def intensity_window(brain: Image, settings: OverlaySettings) -> Window:
+    """Return the intensities at the chosen percentiles of the whole brain.
+
+    Raises
+    ------
+    VolumeError
+        If the brain has no intensity statistics.
+    """
     low = _percentile(brain, settings.low_percentile)
     high = _percentile(brain, settings.high_percentile)
     if high <= low:  # nearly all voxels are equal: show what stands out from them

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from neuroconn.config.overlay import OverlaySettings
 from neuroconn.errors import OutputError, StorageError, UsageError, VolumeError
-from neuroconn.export import export
-from neuroconn.export import run as export_run
+from neuroconn.exporter import export
+from neuroconn.exporter import run as export_run
 from neuroconn.geometry import Box, Frame, Level, plan_levels
 from neuroconn.inference.encoding import Encoding
 from neuroconn.vaa3d.halving import halve

@@ -15,8 +15,8 @@ import numpy as np
 
 from neuroconn.config.overlay import OverlaySettings
 from neuroconn.errors import StorageError, UsageError
-from neuroconn.export.pair import Depth, Look, Pair
-from neuroconn.export.report import ExportReport, Format
+from neuroconn.exporter.pair import Depth, Look, Pair
+from neuroconn.exporter.report import ExportReport, Format
 from neuroconn.geometry import Box
 from neuroconn.vaa3d.overlay import SIGNED_LIMIT, Unexplored
 from neuroconn.vaa3d.partition import VIEW, Partition
