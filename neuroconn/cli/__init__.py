@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import logging
+import os
 import signal
 import sys
 
@@ -92,6 +93,9 @@ def main(ctx: click.Context, verbose: int, quiet: bool) -> None:
         level=level, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s"
     )
     ctx.ensure_object(dict)["quiet"] = quiet
+    if verbose < 2:
+        # Read by dask when it is imported, here and in the workers: its INFO lines are a page a run.
+        os.environ.setdefault("DASK_LOGGING__DISTRIBUTED", "warning")
     # A pipe closed by `head` is not an error worth a traceback.
     if hasattr(signal, "SIGPIPE") and not sys.stdout.isatty():
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)

@@ -49,7 +49,7 @@ def export(
     box: Box | None = None,
     tile: int = 256,
     partition: Partition = "fixed",
-    compression: Compression = "zlib",
+    compression: Compression = "none",
     threads: int | None = None,
     progress: Progress | None = None,
 ) -> ExportReport:

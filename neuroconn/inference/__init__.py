@@ -9,9 +9,10 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from neuroconn.inference.run import InferReport, RunOptions, infer
+    from neuroconn.inference.report import InferReport
+    from neuroconn.inference.run import RunOptions, infer
 
-_HOME = {"InferReport": "run", "RunOptions": "run", "infer": "run"}
+_HOME = {"InferReport": "report", "RunOptions": "run", "infer": "run"}
 
 __all__ = ["InferReport", "RunOptions", "infer"]
 

@@ -155,7 +155,9 @@ class Engine:
         Parameters
         ----------
         tolerance : float, optional
-            Largest difference to accept, in voxels; by default a hundredth of the model's clip.
+            What 99.9 % of the voxels may differ by, in voxels; by default a hundredth of the
+            model's clip. Single voxels may differ by ten times as much: rounding grows where the
+            network is undecided, while a wrong kernel spoils whole regions.
 
         Returns
         -------
@@ -165,7 +167,7 @@ class Engine:
         Raises
         ------
         UsageError
-            If it exceeds the tolerance: this release computes wrongly here.
+            If the difference exceeds the tolerance: this release computes wrongly here.
         """
         if self.precision == "float32":
             return 0.0
@@ -175,12 +177,14 @@ class Engine:
         exact = Engine(
             self._source, device=self.device, precision="float32", tile=self.tile, trim=self.trim
         )
-        difference = float(np.abs(found - exact.predict(tile)).max())
-        if difference > limit:
+        error = np.abs(found - exact.predict(tile))
+        common, difference = float(np.percentile(error, 99.9)), float(error.max())
+        if common > limit or difference > 10 * limit:
             raise UsageError(
-                f"{self.precision} on this {self.device} differs from float32 by {difference:.3g} "
-                f"voxels, more than {limit:g}: torch {torch.__version__} computes wrongly here. "
-                "Set precision: float32, or install another release of torch."
+                f"{self.precision} on this {self.device} differs from float32 by {common:.3g} "
+                f"voxels (at most {difference:.3g}), more than {limit:g}: torch "
+                f"{torch.__version__} computes wrongly here. Set precision: float32, or install "
+                "another release of torch."
             )
         return difference
 

@@ -17,7 +17,7 @@ from torch import nn
 from neuroconn.config.train import OptimiserSettings, TrainSettings
 from neuroconn.errors import ModelError, UsageError
 from neuroconn.loss import huber, mse
-from neuroconn.network import ModelCard, Network, Normalisation, build, save_model
+from neuroconn.network import ModelCard, Network, Normalisation, build, keep_pages, save_model
 from neuroconn.training.crops import Mixture
 from neuroconn.training.folder import TrainingFolder
 from neuroconn.training.loader import Batch, batches, held_out
@@ -85,6 +85,8 @@ def train(
     folder = TrainingFolder.open(Path(output), settings, resume=resume)
     if threads:
         torch.set_num_threads(threads)
+    if place.type == "cpu":
+        keep_pages()
     torch.manual_seed(settings.seed)
     trainer = Trainer(settings, place)
     state = folder.checkpoint()

@@ -29,7 +29,7 @@ class TeraflyOptions:
     partition: Partition = "fixed"
     """``fixed`` tiles are made of whole chunks of the brain; ``balanced`` ones differ by a voxel
     at most, as in most volumes in circulation."""
-    compression: Compression = "zlib"
+    compression: Compression = "none"
     downsample: Downsample = "max"
     """``max`` keeps thin neurites in the overview; ``mean`` is for raw data."""
     isotropic: bool = False

@@ -56,7 +56,7 @@ def write_tiff(
     path: Path,
     pages: Iterable[NDArray[Any]],
     *,
-    compression: Compression = "zlib",
+    compression: Compression = "none",
     bigtiff: bool = False,
     resolution: tuple[float, float] | None = None,
 ) -> None:
@@ -95,7 +95,7 @@ def write_tiff(
             )
 
 
-def write_tile(path: Path, tile: NDArray[Any], *, compression: Compression = "zlib") -> None:
+def write_tile(path: Path, tile: NDArray[Any], *, compression: Compression = "none") -> None:
     """Write one (z, y, x) tile of uint8 or uint16.
 
     Raises

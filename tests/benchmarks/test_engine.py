@@ -70,6 +70,8 @@ def test_the_engine_against_plain_torch(
     side: int, threads: int, benchmark: BenchmarkFixture
 ) -> None:
     small = benchmark.disabled
+    if small and (side, threads) != (96, 1):
+        pytest.skip("one run shows that it works; --benchmark-enable measures")
     size, rounds = (32, 1) if small else (side, 5)
 
     found = benchmark.pedantic(measure, args=(size, threads, rounds), rounds=1)

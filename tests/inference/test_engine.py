@@ -274,6 +274,20 @@ def test_the_self_check_measures_the_half_precision() -> None:
             engine.self_check(tolerance=1e-9)
 
 
+def test_a_gpu_computes_in_the_most_accurate_half_precision_it_has(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    for major, expected in [(6, "float32"), (7, "float16"), (9, "float16")]:
+        monkeypatch.setattr(torch.cuda, "get_device_capability", lambda m=major: (m, 0))
+        assert choose() == ("cuda", expected)
+
+    assert choose("cuda", "bf16") == ("cuda", "bfloat16")
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (7, 0))
+    with pytest.raises(UsageError, match="not computed in hardware"):
+        choose("cuda", "bf16")
+
+
 @pytest.mark.skipif(not HALVES, reason="this CPU computes in float32 only")
 def test_a_wrong_kernel_is_found_by_the_self_check(monkeypatch: pytest.MonkeyPatch) -> None:
     engine = Engine(small(), device="cpu", precision="bfloat16", tile=TILE)
