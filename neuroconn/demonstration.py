@@ -20,7 +20,7 @@ from neuroconn.config.base import read_settings
 from neuroconn.config.infer import InferSettings
 from neuroconn.config.overlay import OverlaySettings
 from neuroconn.geometry import ChunkGrid
-from neuroconn.view import chunk_map, nearness, projection, save_png, stretch
+from neuroconn.view import chunk_map, nearness, projection, save_png, side_by_side, stretch
 
 SAMPLE = Path(__file__).resolve().parent / "data" / "trailmap_axons.tif"
 SEED = (40, 62, 184)
@@ -168,7 +168,8 @@ def draw(brain: Path, distance: Path, folder: Path, *, enlarge: int = 3) -> list
     brain, distance : path
         OME-Zarr brain and its distance map.
     folder : path
-        Where ``brain.png``, ``distance.png``, ``chunks.png`` and ``overlay-*.png`` go.
+        Where ``brain.png``, ``distance.png``, ``chunks.png``, ``overlay-*.png`` and, three of them
+        in a row, ``summary.png`` go.
     enlarge : int, optional
         Pixels per voxel.
 
@@ -198,6 +199,8 @@ def draw(brain: Path, distance: Path, folder: Path, *, enlarge: int = 3) -> list
         else:
             mixed = overlay(raw, near, settings, window, dtype=np.uint8)
             pictures[f"overlay-{name}"] = projection(mixed)
+    shown = ("brain", "distance", "overlay-clip-6-power-2")
+    pictures["summary"] = side_by_side([pictures[name] for name in shown])
     return [
         save_png(folder / f"{name}.png", picture, enlarge=1 if name == "chunks" else enlarge)
         for name, picture in pictures.items()

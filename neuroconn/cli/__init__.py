@@ -94,7 +94,7 @@ def main(ctx: click.Context, verbose: int, quiet: bool) -> None:
     )
     ctx.ensure_object(dict)["quiet"] = quiet
     if verbose < 2:
-        # Read by dask when it is imported, here and in the workers: its INFO lines are a page a run.
+        # Dask reads it when imported, here and in the workers: its INFO lines are a page a run.
         os.environ.setdefault("DASK_LOGGING__DISTRIBUTED", "warning")
     # A pipe closed by `head` is not an error worth a traceback.
     if hasattr(signal, "SIGPIPE") and not sys.stdout.isatty():

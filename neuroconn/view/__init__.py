@@ -1,5 +1,12 @@
 """Pictures of brains and distance maps."""
 
-from neuroconn.view.pictures import chunk_map, nearness, projection, save_png, stretch
+from neuroconn.view.pictures import (
+    chunk_map,
+    nearness,
+    projection,
+    save_png,
+    side_by_side,
+    stretch,
+)
 
-__all__ = ["chunk_map", "nearness", "projection", "save_png", "stretch"]
+__all__ = ["chunk_map", "nearness", "projection", "save_png", "side_by_side", "stretch"]

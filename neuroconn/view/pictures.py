@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -112,6 +112,34 @@ def chunk_map(grid: ChunkGrid, states: Mapping[str, Iterable[ZYX]], *, pixels: i
     picture = cells.repeat(pixels, axis=0).repeat(pixels, axis=1)
     picture[::pixels] = picture[:, ::pixels] = 12
     return picture
+
+
+def side_by_side(pictures: Sequence[Picture], *, gap: int = 4) -> Picture:
+    """Put pictures of equal height in a row, white between them.
+
+    Parameters
+    ----------
+    pictures : sequence of ndarray of uint8, shape (y, x) or (y, x, 3)
+        Grey ones become colour.
+    gap : int, optional
+        Pixels between them.
+
+    Returns
+    -------
+    ndarray of uint8, shape (y, sum of x and gaps, 3)
+
+    Raises
+    ------
+    ValueError
+        If the heights differ.
+    """
+    heights = {len(picture) for picture in pictures}
+    if len(heights) != 1:
+        raise ValueError(f"pictures side by side need one height, got {sorted(heights)}")
+    colour = [p if p.ndim == 3 else np.repeat(p[..., None], 3, axis=-1) for p in pictures]
+    space = np.full((heights.pop(), gap, 3), 255, np.uint8)
+    row = [part for picture in colour for part in (space, picture)][1:]
+    return np.concatenate(row, axis=1)
 
 
 def save_png(path: Path, picture: Picture, *, enlarge: int = 1) -> Path:

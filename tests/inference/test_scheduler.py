@@ -152,19 +152,17 @@ def start_client(folder: Path, scheduler: str) -> subprocess.Popen[bytes]:
     paths = {key: str(folder / name) for key, name in names.items()}
     script.write_text(CLIENT.format(fakes=str(Path(__file__).parent), scheduler=scheduler, **paths))
     environment = {**os.environ, "FAKE": json.dumps({"seconds": 0.05})}
-    return subprocess.Popen(
-        [sys.executable, str(script)],
-        env=environment,
-        stderr=subprocess.PIPE,
-        start_new_session=True,
-    )
+    with (folder / "client.log").open("wb") as log:
+        return subprocess.Popen(
+            [sys.executable, str(script)], env=environment, stderr=log, start_new_session=True
+        )
 
 
 def wait_for_records(folder: Path, count: int) -> None:
     journal = folder / "out.zarr/run/journal.jsonl"
     until = time.monotonic() + 200
     while not journal.exists() or journal.read_bytes().count(b"\n") < count:
-        assert time.monotonic() < until, "the client does not get on"
+        assert time.monotonic() < until, (folder / "client.log").read_text()
         time.sleep(0.02)
 
 
@@ -175,7 +173,7 @@ def test_a_client_killed_outright_resumes_to_the_same_bytes(brain: Path) -> None
         wait_for_records(brain, 10)
     finally:
         os.killpg(client.pid, signal.SIGKILL)
-        client.communicate()
+        client.wait()
     done = len(list(Journal.read(brain / "out.zarr/run").records()))
 
     report = infer(
@@ -213,14 +211,15 @@ def test_a_scheduler_that_dies_leaves_a_run_that_resumes(brain: Path) -> None:
     try:
         wait_for_records(brain, 10)
         scheduler.kill()
-        _, errors = client.communicate(timeout=200)
+        client.wait(timeout=200)
     finally:
         for process in (scheduler, worker, client):
             process.kill()
             process.wait()
     assert client.returncode != 0
-    assert b"InterruptedRunError" in errors
-    assert b"same command again to resume" in errors
+    errors = (brain / "client.log").read_text()
+    assert "InterruptedRunError" in errors
+    assert "same command again to resume" in errors
     assert list(Journal.read(brain / "out.zarr/run").records())
 
 
