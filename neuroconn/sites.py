@@ -41,11 +41,15 @@ RESOURCE = "GPU"
 """What a worker offers once per task it may run at a time; CPU workers offer it too."""
 
 DASK_SETTINGS: dict[str, Any] = {
-    "distributed.scheduler.allowed-failures": 3,
+    # Every death costs a restart; from the second on the walk runs the suspects alone, itself.
+    "distributed.scheduler.allowed-failures": 1,
     "distributed.scheduler.worker-ttl": "15 minutes",  # a long convolution misses heartbeats
     "distributed.scheduler.work-stealing": False,  # the window leaves nothing to steal
     "distributed.scheduler.no-workers-timeout": "60s",
     "distributed.scheduler.unknown-task-duration": "5s",
+    # A cluster looks once, this long after it lost a worker, and gives the nanny up for good if the
+    # worker is away just then: after the usual 15 s that may be its next restart.
+    "distributed.deploy.lost-worker-timeout": "1 hour",
     "distributed.worker.memory.target": False,
     "distributed.worker.memory.spill": False,
     "distributed.worker.memory.pause": 0.85,

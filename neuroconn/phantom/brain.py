@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from neuroconn.annotation import Forest
 from neuroconn.geometry import ZYX, Box, ChunkGrid
 from neuroconn.phantom.items import Index
-from neuroconn.phantom.scene import build, cells
+from neuroconn.phantom.scene import build, distractors
 from neuroconn.phantom.settings import Neurites, PhantomSettings
 from neuroconn.phantom.tissue import background, expose
 
@@ -92,9 +92,8 @@ class Phantom:
         light = background(box, settings.tissue, self.seed)
         self.scene.fibres.add_to(light, box, self._fibres.query(box))
         self.scene.balls.add_to(light, box, self._balls.query(box))
-        if settings.tissue.cells:
-            distractors = cells(box, settings.tissue, settings.optics, self.seed)
-            distractors.add_to(light, box, distractors.index().query(box))
+        for balls in distractors(box, settings.tissue, settings.optics, self.seed):
+            balls.add_to(light, box, balls.index().query(box))
         return light
 
     def distance(self, box: Box | None = None, *, clip: float = clip) -> NDArray[np.float32]:

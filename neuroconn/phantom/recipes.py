@@ -47,6 +47,8 @@ class Variety(Settings):
     """Log-normal sigma of brightness between neurites."""
     visible: float = Field(2.5, ge=0)
     """Stretches dimmer than this many standard deviations of the noise carry no label."""
+    shortest: float = Field(20.0, ge=0)
+    """Visible stretches shorter than this, in voxels, carry no label."""
     texture: tuple[float, float] = (0.1, 1.5)
     """Weights of the octaves of tissue texture together, against its brightness; log-uniform."""
     noise: tuple[float, float] = (0.02, 0.3)
@@ -90,7 +92,7 @@ def random_phantom(
     mean = variety.ghosts * np.prod(shape) / 1e6
     for _ in range(int(rng.poisson(mean))):
         population += _ghost(rng, shape, peak, variety)
-    floor = {"visible": variety.visible * noise}
+    floor = {"visible": variety.visible * noise, "shortest": variety.shortest}
     styles = [style.model_copy(update=floor) for _, style in population]
     return Phantom(shape, [forest for forest, _ in population], settings, styles=styles, seed=seed)
 
@@ -118,6 +120,9 @@ def _surroundings(rng: np.random.Generator, variety: Variety) -> PhantomSettings
             cells=rng.choice([0, 4e-6, 1.2e-5, 6e-5]),
             cell_brightness=brightness * np.exp(rng.uniform(np.log(0.15), np.log(2.5))),
             cell_radius=(rng.uniform(0.9, 1.6), rng.uniform(2.0, 4.5)),
+            puncta=rng.choice([0, 2e-5, 1e-4, 4e-4]),
+            puncta_brightness=noise * float(np.exp(rng.uniform(np.log(4), np.log(50)))),
+            puncta_radius=(rng.uniform(0.2, 0.6), rng.uniform(0.8, 2.2)),
         ),
         optics=Optics(psf=(sharp * rng.uniform(1.0, 2.6), sharp, sharp)),
         camera=Camera(offset=rng.uniform(50, 1500), gain=gain, read=read),

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
 
 from neuroconn.annotation import Forest
 from neuroconn.geometry import Box
@@ -81,30 +83,46 @@ def build(
     )
 
 
-def cells(box: Box, tissue: Tissue, optics: Optics, seed: int) -> Balls:
-    """Unlabelled round cells whose support may reach into ``box``, in a fixed order."""
-    low, high = tissue.cell_radius
-    reach = box.grow(math.ceil(high + REACH * max(optics.psf)) + 1)
+def distractors(box: Box, tissue: Tissue, optics: Optics, seed: int) -> list[Balls]:
+    """Unlabelled cells and specks whose support may reach into ``box``, in a fixed order."""
+    widest = max(tissue.cell_radius[1], tissue.puncta_radius[1])
+    reach = box.grow(math.ceil(widest + REACH * math.hypot(widest, *optics.psf)) + 1)
+    cells = _scatter(reach, tissue.cells, tissue.cell_brightness, tissue.cell_radius, 0, seed)
+    specks = _scatter(
+        reach, tissue.puncta, tissue.puncta_brightness, tissue.puncta_radius, 10, seed
+    )
+    return [
+        Balls(**drawn, psf=optics.psf, hard=np.full(len(drawn["radius"]), hard))
+        for drawn, hard in ((cells, True), (specks, False))
+    ]
+
+
+def _scatter(
+    box: Box, density: float, brightness: float, radius: tuple[float, float], kind: int, seed: int
+) -> Arrays:
+    """Draw the balls of the 48-voxel lattice cells ``box`` meets, each from its place alone."""
     axes = [
         np.arange(a // _CELL_PITCH, (b - 1) // _CELL_PITCH + 1)
-        for a, b in zip(reach.start, reach.stop, strict=True)
+        for a, b in zip(box.start, box.stop, strict=True)
     ]
     place = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
     key = (place[:, 0] << 42) ^ ((place[:, 1] & 0x1FFFFF) << 21) ^ (place[:, 2] & 0x1FFFFF)
-    expected = tissue.cells * _CELL_PITCH**3
-    count = _poisson(uniforms(seed, _CELL_STREAM, key, np.zeros_like(key)), expected)
+    stream = _CELL_STREAM + kind
+    expected = density * _CELL_PITCH**3
+    count = _poisson(uniforms(seed, stream, key, np.zeros_like(key)), expected)
     owner = np.repeat(np.arange(len(key)), count)
     rank = np.arange(len(owner)) - np.repeat(np.cumsum(count) - count, count)
 
     def draw(what: int) -> NDArray[np.float64]:
-        return uniforms(seed, _CELL_STREAM + what, key[owner], rank)
+        return uniforms(seed, stream + what, key[owner], rank)
 
     within = np.stack([draw(1), draw(2), draw(3)], axis=1)
-    centre: NDArray[np.float64] = (place[owner] + within) * _CELL_PITCH
-    radius = low + (high - low) * draw(4)
     normal = np.sqrt(-2 * np.log(draw(5))) * np.cos(2 * np.pi * draw(6))
-    amplitude = tissue.cell_brightness * np.exp(0.7 * normal - 0.7)
-    return Balls(centre, radius, amplitude, optics.psf, np.ones(len(radius), bool))
+    return {
+        "centre": (place[owner] + within) * _CELL_PITCH,
+        "radius": radius[0] + (radius[1] - radius[0]) * draw(4),
+        "amplitude": brightness * np.exp(0.7 * normal - 0.7),
+    }
 
 
 def _centrelines(
@@ -113,9 +131,26 @@ def _centrelines(
     """Both ends of every labelled piece; a tree of one node has no link and is a point."""
     up, child = bend.links
     seen = 0.5 * (glow[up] + glow[child]) >= style.visible
+    if style.shortest:
+        seen &= _stretches(len(glow), up, child, bend.path, seen) >= style.shortest
     single = np.setdiff1d(np.flatnonzero(bend.parents < 0), up)
     first, second = np.concatenate((up[seen], single)), np.concatenate((child[seen], single))
     return bend.positions[first], bend.positions[second]
+
+
+def _stretches(
+    nodes: int,
+    up: NDArray[np.int64],
+    child: NDArray[np.int64],
+    path: NDArray[np.float64],
+    seen: NDArray[np.bool_],
+) -> NDArray[np.float64]:
+    """Length of the connected visible piece each link belongs to; 0 for links not seen."""
+    edges = (np.ones(int(seen.sum())), (up[seen], child[seen]))
+    _, piece = connected_components(coo_matrix(edges, shape=(nodes, nodes)), directed=False)
+    length = np.where(seen, path[child] - path[up], 0.0)
+    total = np.bincount(piece[child], weights=length, minlength=nodes)
+    return np.where(seen, total[piece[child]], 0.0)
 
 
 def _glow(bend: Curve, style: Neurites, rng: np.random.Generator) -> NDArray[np.float64]:

@@ -35,6 +35,12 @@ class Tissue(Settings):
     """Median peak of a cell; log-normal with sigma 0.7."""
     cell_radius: tuple[float, float] = (1.2, 3.8)
     """Range of their radii in voxels."""
+    puncta: float = Field(0.0, ge=0)
+    """Unlabelled bright specks per voxel: boutons cut off, dirt, autofluorescence."""
+    puncta_brightness: float = Field(300.0, ge=0)
+    """Median peak of a speck; log-normal with sigma 0.7."""
+    puncta_radius: tuple[float, float] = (0.3, 1.5)
+    """Range of their radii in voxels."""
 
 
 class Optics(Settings):
@@ -88,6 +94,8 @@ class Neurites(Settings):
     """Whether they belong to the ground truth; unlabelled ones are distractors."""
     visible: float = Field(0.0, ge=0)
     """Stretches dimmer than this, gaps aside, carry no label: nobody could annotate them."""
+    shortest: float = Field(0.0, ge=0)
+    """Visible stretches shorter than this, in voxels, carry no label: they are specks."""
     taper: float = Field(0.0, ge=0)
     """Branch order after which radius and brightness halve; 0 for never."""
 
