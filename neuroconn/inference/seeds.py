@@ -69,11 +69,17 @@ def find_seeds(
     Raises
     ------
     UsageError
-        If there is no seed, or one lies outside the volume; the message names it and the shape.
+        If there is no seed, or one lies outside the volume; the message names it and the shape. If
+        seeds are in µm and the brain's spacing is unknown.
     AnnotationError
         If a file is broken.
     """
     shape, frame = image.levels[0].shape, image.frame
+    if not image.spacing_known and (units == "um" or any(_number(w)[1] for p in points for w in p)):
+        raise UsageError(
+            f"seeds are in µm, but nobody said how long a voxel of {image.path} is: give them in "
+            "voxels, or convert the brain again with --spacing Z Y X"
+        )
     voxels = parse_points(points, frame)
     require_inside(voxels, shape, "--seed")
     warnings: list[str] = []

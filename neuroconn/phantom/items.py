@@ -160,7 +160,7 @@ class Centrelines:
         enter = np.where(still, 0.0, np.minimum(a, b)).max(axis=1, initial=0.0)
         leave = np.where(still, 1.0, np.maximum(a, b)).min(axis=1, initial=1.0)
         middle = self.start + (0.5 * (enter + leave))[:, None] * course
-        kept = (enter <= leave) & ((middle >= low) & (middle < high)).all(axis=1)
+        kept = ((middle >= low) & (middle < high)).all(axis=1)
         start, course = self.start[kept], course[kept]
         return Centrelines(start + enter[kept, None] * course, start + leave[kept, None] * course)
 

@@ -75,6 +75,11 @@ class BrainCrops:
 
     def __init__(self, source: BrainSource, settings: TrainSettings) -> None:
         brain = open_image(source.brain)
+        if source.units != "voxel" and not brain.spacing_known:
+            raise AnnotationError(
+                f"{source.brain} does not say how long a voxel is, and its annotation is in µm: "
+                "convert it again with --spacing Z Y X, or give units: voxel"
+            )
         self._array = brain.array(0)
         self._shape: ZYX = brain.levels[0].shape
         if not isinstance(found := brain.attributes.get("intensity"), Mapping):

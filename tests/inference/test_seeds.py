@@ -60,6 +60,25 @@ def test_voxels_and_micrometres_name_the_same_place(brain: Image) -> None:
     assert voxels.chunks == um.chunks == mixed.chunks == ((0, 1, 2),)
 
 
+def test_micrometres_need_a_brain_that_says_how_long_a_voxel_is(tmp_path: Path) -> None:
+    image = create_image(
+        tmp_path / "brain.ome.zarr",
+        levels=plan_levels(SHAPE),
+        dtype="uint16",
+        frame=Frame((1.0, 1.0, 1.0)),
+        chunk=32,
+        shard=None,
+        kind="brain",
+        spacing_known=False,
+    )
+
+    with pytest.raises(UsageError, match="--spacing"):
+        find_seeds(image, GRID, points=[("20um", "40", "35")])
+    with pytest.raises(UsageError, match="--spacing"):
+        find_seeds(image, GRID, source="nodes.swc", units="um")
+    assert find_seeds(image, GRID, points=[("20", "40", "35")]).chunks == ((0, 1, 1),)
+
+
 def test_the_same_chunk_is_a_seed_once(brain: Image) -> None:
     points = [("1", "1", "1"), ("40", "1", "1"), ("2", "2", "2")]
     assert find_seeds(brain, GRID, points=points).chunks == ((0, 0, 0), (1, 0, 0))
