@@ -23,7 +23,7 @@ from neuroconn.geometry import ChunkGrid
 from neuroconn.view import chunk_map, nearness, projection, save_png, side_by_side, stretch
 
 SAMPLE = Path(__file__).resolve().parent / "data" / "trailmap_axons.tif"
-SEED = (40, 62, 184)
+SEED = (42, 40, 235)
 """A voxel on an axon of the sample."""
 CHUNK = 64
 """Small chunks, so that a crop this small has unexplored ones."""

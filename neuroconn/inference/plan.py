@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from neuroconn.config.infer import EvidenceRules
 from neuroconn.geometry import ZYX, ChunkGrid
 from neuroconn.inference.encoding import Encoding
-from neuroconn.inference.verdict import EvidenceRules
 from neuroconn.network.normalisation import Constants
 from neuroconn.volume.regions import Pad
 

@@ -64,11 +64,15 @@ def check_model(model: str, chunk: ZYX, settings: InferSettings) -> None:
     ModelError
         If it is missing, damaged or not finite.
     HaloError
-        If chunk or halo would break predictions at chunk borders.
+        If chunk or halo would break predictions at chunk borders, or exact mode is asked of a
+        network whose normalisation sees the whole tile.
     """
     from neuroconn.network import check_tiling, load_model, receptive_field
+    from neuroconn.network.receptive import check_exact
 
     network = load_model(model).network
+    if settings.exact:
+        check_exact(network)
     check_tiling(receptive_field(network), chunk, settings.halo, exact=settings.exact)
 
 

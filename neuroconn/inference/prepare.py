@@ -21,7 +21,6 @@ from neuroconn.inference.identity import digest, run_identity
 from neuroconn.inference.plan import Plan
 from neuroconn.inference.predictors import versions
 from neuroconn.inference.seeds import find_seeds
-from neuroconn.inference.verdict import EvidenceRules
 from neuroconn.network.card import ModelCard, load_card
 from neuroconn.network.normalisation import Constants
 from neuroconn.volume.store import Image, open_image
@@ -47,7 +46,7 @@ class Job:
     def plan(self, device: str, precision: str) -> tuple[Plan, dict[str, Any]]:
         """Return the plan for workers of one kind, and the identity of its run."""
         identity = self._identity(device, precision)
-        rules = EvidenceRules.model_validate(self.settings.evidence.model_dump())
+        rules = self.settings.evidence
         plan = Plan(
             run_id=digest(identity),
             brain=self.brain.path.resolve(),

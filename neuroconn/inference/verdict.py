@@ -9,14 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
-from typing import Literal
 
 import cc3d
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, model_validator
 
-from neuroconn.config import Settings
+from neuroconn.config.infer import EvidenceRules
 from neuroconn.geometry import DIRECTIONS, ZYX, Box, directions
 from neuroconn.inference.ends import outward_ends
 
@@ -25,37 +23,6 @@ ALL_DIRECTIONS = (1 << len(DIRECTIONS)) - 1
 
 _INNER = 2
 """Voxels of the core, counted from a face, that lie *at* that face."""
-
-
-class EvidenceRules(Settings):
-    """When a prediction opens the way into a neighbouring chunk. Distances are in voxels."""
-
-    rule: Literal["evidence", "seed", "any"] = "evidence"
-    """``evidence``: components that reach a neighbour. ``seed``: any low prediction near a face.
-    ``any``: every neighbour of a chunk that holds neurite."""
-    threshold: float = Field(default=8.0, gt=0)
-    """Predictions below this belong to a neurite once it is known to be one."""
-    border: int = Field(default=8, ge=1)
-    """Rule ``seed``: how far from a face, inside the core, a low prediction counts."""
-    core_threshold: float = Field(default=3.0, gt=0)
-    """Components are found and sized below this distance, near the centreline."""
-    min_component: int = Field(default=30, ge=1)
-    """Voxels a component needs *beyond* those a single perfect point would have (93 at 3.0);
-    the plain number for a component cut by the border of the tile."""
-    min_voxels: int = Field(default=3, ge=1)
-    """Evidence voxels at or beyond a face, edge or corner that open a neighbour."""
-    connectivity: Literal[6, 18, 26] = 26
-    """Which neighbours can be opened: across faces, edges too, or corners too."""
-    reliable: int = Field(default=16, ge=0)
-    """Outermost voxels of the halo whose predictions are not trusted as evidence."""
-
-    @model_validator(mode="after")
-    def _ordered(self) -> EvidenceRules:
-        if self.core_threshold > self.threshold:
-            raise ValueError(
-                f"core_threshold {self.core_threshold} must not exceed threshold {self.threshold}"
-            )
-        return self
 
 
 @dataclass(frozen=True, slots=True)

@@ -86,7 +86,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--negative", type=Path, help="a volume without neurites")
     parser.add_argument("--chunk", nargs="+", type=int, default=(32, 64, 128))
     parser.add_argument("--scheduler", default="sync")
-    parser.add_argument("--threads", type=int, help="threads of torch on phantoms")
+    parser.add_argument("--threads", type=int, help="threads of torch")
     parser.add_argument("--json", action="store_true", help="one object on stdout")
     return parser.parse_args(arguments)
 
@@ -102,6 +102,7 @@ def score_labelled(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
         value=options.label,
         planes=options.planes,
         scheduler=options.scheduler,
+        threads=options.threads,
     )
     say(options, f"{image.name}\n{scores}\n")
     return scores.as_dict()
@@ -117,6 +118,7 @@ def score_empty(options: argparse.Namespace, folder: Path) -> list[dict[str, Any
             model=options.model,
             chunk=chunk,
             scheduler=options.scheduler,
+            threads=options.threads,
         )
         found.append(asdict(wandering))
         say(options, describe_wandering(options.negative.name, wandering))

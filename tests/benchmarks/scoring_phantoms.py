@@ -166,9 +166,7 @@ def core(shape: tuple[int, ...], margin: int = MARGIN) -> tuple[slice, ...]:
     return tuple(slice(margin, n - margin) for n in shape)
 
 
-def judge(
-    lines: NDArray[np.bool_], truth: NDArray[np.float32], *, margin: int = MARGIN
-) -> CCQ:
+def judge(lines: NDArray[np.bool_], truth: NDArray[np.float32], *, margin: int = MARGIN) -> CCQ:
     """Count skeleton voxels within the tolerance of the truth, and the other way round.
 
     Parameters

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tifffile
@@ -48,7 +49,7 @@ def score_planes(
     model: str,
     value: int,
     planes: Sequence[int] = (),
-    scheduler: str = "sync",
+    **how: Any,
 ) -> Scores:
     """Convert, infer every chunk, and score the labelled planes in 2D.
 
@@ -64,10 +65,10 @@ def score_planes(
         Label of neurites.
     planes : sequence of int, optional
         Which to score; by default those more than half labelled.
-    scheduler : str, optional
-        As for `neuroconn infer`.
+    **how
+        As for :func:`infer_all`.
     """
-    distance = infer_all(image, folder, model=model, scheduler=scheduler)
+    distance = infer_all(image, folder, model=model, **how)
     truth = folder / "planes.tif"
     tifffile.imwrite(truth, labelled(tifffile.imread(label), planes), compression="zlib")
     return evaluate(
@@ -91,20 +92,13 @@ def labelled(label: NDArray[np.uint8], planes: Sequence[int] = ()) -> NDArray[np
     return kept
 
 
-def score_negative(
-    image: Path,
-    folder: Path,
-    *,
-    model: str,
-    chunk: int,
-    scheduler: str = "sync",
-) -> Wandering:
+def score_negative(image: Path, folder: Path, *, model: str, chunk: int, **how: Any) -> Wandering:
     """Infer every chunk of a volume without neurites, and walk it from random seeds.
 
     A verdict is a function of its chunk alone, so one dense inference holds every walk: they are
     replayed from its journal.
     """
-    distance = infer_all(image, folder, model=model, chunk=chunk, scheduler=scheduler)
+    distance = infer_all(image, folder, model=model, chunk=chunk, **how)
     found = open_image(distance)
     grid = ChunkGrid(found.levels[0].shape, (chunk,) * 3)
     verdicts = {r.index: r.verdict for r in Journal.read(distance / "run").records()}
@@ -123,14 +117,27 @@ def score_negative(
 
 
 def infer_all(
-    image: Path, folder: Path, *, model: str, scheduler: str, chunk: int = 128
+    image: Path,
+    folder: Path,
+    *,
+    model: str,
+    chunk: int = 128,
+    scheduler: str = "sync",
+    threads: int | None = None,
 ) -> Path:
     """Convert a volume and predict all of it; return the map."""
+    folder.mkdir(parents=True, exist_ok=True)
     brain, distance = folder / "brain.ome.zarr", folder / f"distance-{chunk}.ome.zarr"
     convert(image, brain)
     settings = InferSettings(chunk=chunk, inner_chunk=min(chunk, 64))
     infer(
-        brain, distance, model=model, seed_source="all", settings=settings, scheduler=scheduler
+        brain,
+        distance,
+        model=model,
+        seed_source="all",
+        settings=settings,
+        scheduler=scheduler,
+        threads=threads,
     )
     return distance
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from neuroconn.config.infer import EvidenceRules
 from neuroconn.inference.identity import differences, digest, run_identity
-from neuroconn.inference.verdict import EvidenceRules
 
 values = st.recursive(
     st.none()

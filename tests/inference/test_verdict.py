@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 from scipy import ndimage
 
+from neuroconn.config.infer import EvidenceRules
 from neuroconn.geometry import DIRECTIONS, ZYX, Box, ChunkGrid, directions
 from neuroconn.inference.verdict import (
-    EvidenceRules,
     Verdict,
     assess,
     direction_mask,

@@ -48,7 +48,7 @@ def styles(n: int = 5) -> list[Neurites]:
 
 @pytest.fixture(scope="module")
 def brain() -> Phantom:
-    crowded = PhantomSettings(tissue=Tissue(cells=2e-4))
+    crowded = PhantomSettings(tissue=Tissue(cells=2e-4, puncta=3e-4))
     return Phantom(SHAPE, neurons(), crowded, styles=styles(), seed=9)
 
 

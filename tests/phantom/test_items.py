@@ -182,7 +182,9 @@ def test_chunks_are_those_that_dense_samples_fall_into(
 
     t = np.linspace(0, 1, 3000)[:, None]
     samples = (np.asarray(a) * (1 - t) + np.asarray(b) * t + 0.5) / chunk
-    assert set(map(tuple, np.floor(samples).astype(int))) <= found
+    # On a plane between chunks the samples round to either side.
+    clear = (np.abs(samples - np.round(samples)) > 1e-9).all(axis=1)
+    assert set(map(tuple, np.floor(samples[clear]).astype(int))) <= found
     # Nor is there one too many: each comes within a hair of the piece.
     for index in found:
         low = np.multiply(index, chunk)

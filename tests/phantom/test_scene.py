@@ -1,12 +1,17 @@
 """What neurites are made of: gaps, beads, somata, dendrites, labels, cells."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
 from neuroconn.annotation import Forest
 from neuroconn.geometry import Box
 from neuroconn.phantom import Neurites, Optics, Tissue
-from neuroconn.phantom.scene import Scene, build, cells
+from neuroconn.phantom.items import Balls
+from neuroconn.phantom.scene import Scene, build, distractors
+
+Kind = Callable[..., Balls]
 
 PLAIN = Neurites(
     brightness=100, spread=0, variation=0, fading=0, gaps=0, bead_spacing=1e9, soma=False
@@ -153,24 +158,51 @@ def test_every_neuron_needs_a_style() -> None:
         build([chain(), chain()], [PLAIN], Optics(), tortuosity=0.0, seed=0)
 
 
-def test_cells_come_in_the_wanted_number_and_size() -> None:
-    box = Box.of_shape((480, 480, 480))
-    tissue = Tissue(cells=1.2e-5, cell_radius=(1.2, 3.8))
+def cells(box: Box, tissue: Tissue, seed: int = 0) -> Balls:
+    return distractors(box, tissue, Optics(), seed)[0]
 
-    found = cells(box, tissue, Optics(), seed=0)
+
+def specks(box: Box, tissue: Tissue, seed: int = 0) -> Balls:
+    return distractors(box, tissue, Optics(), seed)[1]
+
+
+def test_short_visible_stretches_carry_no_label() -> None:
+    uneven = {"variation": 0.6, "visible": 100.0}
+    every, long = scene(chain(800), **uneven), scene(chain(800), **uneven, shortest=40.0)
+
+    def stretches(made: Scene) -> list[float]:
+        """Lengths of the runs of pieces that follow each other along x."""
+        low, high = np.sort(made.centrelines.start[:, 2]), np.sort(made.centrelines.stop[:, 2])
+        breaks = np.flatnonzero(low[1:] > high[:-1] + 1e-6)
+        starts, stops = np.r_[low[0], low[breaks + 1]], np.r_[high[breaks], high[-1]]
+        return list(stops - starts)
+
+    assert min(stretches(every)) < 40 <= min(stretches(long))
+    assert len([s for s in stretches(every) if s >= 40]) == len(stretches(long))
+
+
+@pytest.mark.parametrize(("kind", "what"), [(cells, "cell"), (specks, "puncta")])
+def test_distractors_come_in_the_wanted_number_and_size(kind: Kind, what: str) -> None:
+    density = {"cells" if what == "cell" else "puncta": 1.2e-5}
+    tissue = Tissue(**{"cells": 0, **density, f"{what}_radius": (1.2, 3.8)})
+    median = getattr(tissue, f"{what}_brightness")
+
+    found = kind(Box.of_shape((480, 480, 480)), tissue)
 
     inside = ((found.centre >= 0) & (found.centre < 480)).all(axis=1)
     expected = 1.2e-5 * 480**3
     assert inside.sum() == pytest.approx(expected, abs=4 * np.sqrt(expected))
     assert found.radius.min() >= 1.2
     assert found.radius.max() <= 3.8
-    assert np.log(found.amplitude / 650).std() == pytest.approx(0.7, abs=0.1)
+    assert np.log(found.amplitude / median).std() == pytest.approx(0.7, abs=0.1)
+    assert (found.hard == (what == "cell")).all()
 
 
-def test_cells_of_a_box_are_those_of_the_whole() -> None:
-    tissue = Tissue(cells=1e-4)
-    whole = cells(Box.of_shape((200, 200, 200)), tissue, Optics(), seed=1)
-    part = cells(Box((60, 60, 60), (90, 90, 90)), tissue, Optics(), seed=1)
+@pytest.mark.parametrize("kind", [cells, specks])
+def test_distractors_of_a_box_are_those_of_the_whole(kind: Kind) -> None:
+    tissue = Tissue(cells=1e-4, puncta=1e-4)
+    whole = kind(Box.of_shape((200, 200, 200)), tissue, 1)
+    part = kind(Box((60, 60, 60), (90, 90, 90)), tissue, 1)
 
     every = {tuple(c): r for c, r in zip(whole.centre, whole.radius, strict=True)}
     assert len(part.centre)
@@ -178,12 +210,13 @@ def test_cells_of_a_box_are_those_of_the_whole() -> None:
         assert every[tuple(centre)] == radius
 
 
-def test_large_cells_are_seen_from_afar() -> None:
-    tissue = Tissue(cells=1e-5, cell_radius=(60.0, 60.0))
-    near = cells(Box.of_shape((8, 8, 8)), tissue, Optics(), seed=0)
+@pytest.mark.parametrize(("kind", "what"), [(cells, "cell"), (specks, "puncta")])
+def test_large_distractors_are_seen_from_afar(kind: Kind, what: str) -> None:
+    tissue = Tissue(cells=1e-5, puncta=1e-5, **{f"{what}_radius": (30.0, 30.0)})
+    box = Box.of_shape((8, 8, 8))
+    near, far = kind(box, tissue), kind(box.grow(200), tissue)
 
-    every = cells(Box.of_shape((8, 8, 8)).grow(200), tissue, Optics(), seed=0)
+    meets = far.index().query(box)
 
-    reach = 60 + 4 * np.asarray(Optics().psf)
-    meets = ((every.centre > -reach) & (every.centre < 8 + reach)).all(axis=1)
-    assert {tuple(c) for c in every.centre[meets]} <= {tuple(c) for c in near.centre}
+    assert len(meets)
+    assert {tuple(c) for c in far.centre[meets]} <= {tuple(c) for c in near.centre}

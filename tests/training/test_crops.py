@@ -10,11 +10,11 @@ import pytest
 from neuroconn.annotation import distance_block, render
 from neuroconn.config.train import TrainSettings
 from neuroconn.errors import AnnotationError, ConfigError, VolumeError
-from neuroconn.geometry import Box
+from neuroconn.geometry import Box, Frame, plan_levels
 from neuroconn.phantom import Phantom
 from neuroconn.training import Crop, Mixture, crops
 from neuroconn.training.crops import BrainCrops, PhantomCrops, summary
-from neuroconn.volume import open_image
+from neuroconn.volume import create_image, open_image
 
 Settings = Callable[..., TrainSettings]
 
@@ -221,6 +221,24 @@ def test_a_brain_without_statistics_is_refused(
 
     with pytest.raises(VolumeError, match="no intensity statistics"):
         Mixture(of_brain(tiny, bare, annotation))
+
+
+def test_micrometres_need_a_brain_that_says_how_long_a_voxel_is(
+    tiny: Settings, phantom: Phantom, annotation: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "unknown.ome.zarr"
+    create_image(
+        path,
+        levels=plan_levels(phantom.shape),
+        dtype=np.uint16,
+        frame=Frame((1.0, 1.0, 1.0)),
+        kind="brain",
+        spacing_known=False,
+    )
+    source = {"brain": str(path), "swc": [str(annotation)], "units": "um"}
+
+    with pytest.raises(AnnotationError, match="does not say how long a voxel is"):
+        Mixture(tiny(brains=[source], phantoms={"weight": 0.0}))
 
 
 def test_a_brain_that_is_not_there_and_a_foreign_annotation_are_refused(
