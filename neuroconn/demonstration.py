@@ -28,6 +28,17 @@ SEED = (42, 40, 235)
 CHUNK = 64
 """Small chunks, so that a crop this small has unexplored ones."""
 
+SENTENCES = {
+    "convert": f"{SAMPLE.name} (mouse-brain axons, light-sheet) becomes an OME-Zarr brain with a "
+    "pyramid and its intensity statistics.",
+    "infer": f"from one seed voxel {SEED} the walk predicts a chunk, looks through which faces "
+    "neurites leave it, and goes on there. Chunks nobody leads to are never read.",
+    "export": "brain and distance map are mixed into one volume in which neurites stand out, as a "
+    "TeraFly tree of uint16 tiles that Vaa3D opens.",
+    "figures": "projections of the brain, of the distance map, and of the overlay at every preset.",
+}
+"""What each step is for, said before it starts."""
+
 Say = Callable[[str], None]
 
 
@@ -101,56 +112,29 @@ def demo(folder: str | Path = "demo", *, scheduler: str = "local", say: Say = pr
     from neuroconn.volume import convert
 
     folder = Path(folder)
-    brain, distance, tiles = (
-        folder / "brain.ome.zarr",
-        folder / "distance.ome.zarr",
-        folder / "terafly",
-    )
+    brain, distance = folder / "brain.ome.zarr", folder / "distance.ome.zarr"
+    tiles, settings = folder / "terafly", InferSettings(chunk=CHUNK)
     seconds: dict[str, float] = {}
 
-    def step(name: str, sentence: str, run: Callable[[], Any]) -> Any:
-        say(sentence)
+    def step(name: str, work: Callable[[], Any]) -> Any:
+        say(f"{len(seconds) + 1}/{len(SENTENCES)} {name}: {SENTENCES[name]}")
         began = time.monotonic()
-        result = run()
+        result = work()
         seconds[name] = time.monotonic() - began
         return result
 
-    step(
-        "convert",
-        f"1/4 convert: {SAMPLE.name} (mouse-brain axons, light-sheet) becomes an OME-Zarr brain "
-        "with a pyramid and its intensity statistics.",
-        lambda: convert(SAMPLE, brain),
-    )
+    step("convert", lambda: convert(SAMPLE, brain))
     report = step(
         "infer",
-        f"2/4 infer: from one seed voxel {SEED} the walk predicts a chunk, looks through which "
-        "faces neurites leave it, and goes on there. Chunks nobody leads to are never read.",
-        lambda: infer(
-            brain,
-            distance,
-            seeds=[SEED],
-            settings=InferSettings(chunk=CHUNK),
-            scheduler=scheduler,
-        ),
+        lambda: infer(brain, distance, seeds=[SEED], settings=settings, scheduler=scheduler),
     )
-    step(
-        "export",
-        "3/4 export: brain and distance map are mixed into one volume in which neurites stand "
-        "out, as a TeraFly tree of uint16 tiles that Vaa3D opens.",
-        lambda: export(brain, distance, tiles),
-    )
-    figures = step(
-        "figures",
-        "4/4 figures: projections of the brain, of the distance map, and of the overlay at every "
-        "preset.",
-        lambda: draw(brain, distance, folder / "figures"),
-    )
+    step("export", lambda: export(brain, distance, tiles))
     return DemoReport(
         folder=folder,
         brain=brain,
         distance=distance,
         tiles=tiles,
-        figures=figures,
+        figures=step("figures", lambda: draw(brain, distance, folder / "figures")),
         chunks=sum(report.chunks.values()),
         visited=report.visited,
         neurite=report.chunks["neurite"],
