@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -66,6 +67,9 @@ def command(
     from neuroconn.training import train
 
     quiet = bool((ctx.obj or {}).get("quiet"))
+    if not quiet:
+        # How well each annotation lies on its brain is worth a line before hours of training.
+        logging.getLogger("neuroconn.training.crops").setLevel(logging.INFO)
     with _signals(output), _bar(settings.iterations, quiet) as progress:
         report = train(
             settings, output, resume=resume, device=device, threads=threads, progress=progress

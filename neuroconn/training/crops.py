@@ -6,6 +6,7 @@ the crops it would have seen, with nothing to save but the number.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -13,13 +14,21 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from neuroconn.annotation import Forest, distance_block, read_forest, render
+from neuroconn.annotation import (
+    Forest,
+    check_alignment,
+    distance_block,
+    read_forest,
+    render,
+)
 from neuroconn.config import resolve
 from neuroconn.config.train import BrainSource, PhantomSource, TrainSettings
 from neuroconn.errors import AnnotationError, VolumeError
 from neuroconn.geometry import ZYX, Box
 from neuroconn.phantom import Variety, random_phantom
 from neuroconn.volume import open_image, read_region
+
+logger = logging.getLogger(__name__)
 
 _TRIES = 12
 
@@ -99,6 +108,11 @@ class BrainCrops:
         self._minimum = settings.minimum_voxels
         if min(self._shape) < 1 or not len(self._forest.positions):
             raise AnnotationError(f"{source.brain}: no annotation to learn from")
+        # A tracing with y flipped lies inside the brain and beside every neurite of it.
+        alignment = check_alignment(self._forest, self._array)
+        logger.info("%s: %s", source.brain, alignment)
+        for warning in alignment.warnings:
+            logger.warning("%s: %s", source.brain, warning)
 
     def crop(self, rng: np.random.Generator, *, background: bool) -> Crop:
         """Cut around a random node until the crop holds enough neurite."""

@@ -140,8 +140,8 @@ def describe(scores: PhantomScores) -> str:
         part = truth / max(pooled.truth, 1)
         lines.append(f"    {bright:<10} {share:>6} of {part:6.1%} of the centreline")
     lines.append(
-        f"  false skeleton voxels: {why.stray} beside a centreline, {why.unlabelled} on unlabelled "
-        f"neurites, {why.invented} on nothing (of {pooled.predicted})"
+        f"  false skeleton voxels: {why.stray} beside a centreline, {why.unlabelled} on light "
+        f"without a label, {why.invented} on nothing (of {pooled.predicted})"
     )
     if scores.empty:
         lines.append(

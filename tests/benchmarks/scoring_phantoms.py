@@ -1,9 +1,11 @@
 """How much of a phantom's neurites a model finds, and how much of what it finds is there.
 
-Two sets, both fixed and far from the seeds of training:
+Three sets, all fixed and far from the seeds of training:
 
 * ``moderate``: lone branching axons in the tissue that phantoms have by default, with gaps, beads
   and fading; every stretch is labelled, also where it nearly vanishes;
+* ``somata``: the same axons, each starting in a soma inside the volume. Its label is the centreline
+  that runs into its middle; what else is predicted there is wrong;
 * ``recipe``: what training draws from, extremes included: tangles at the noise, bundles, trunks
   four voxels thick, haze.
 
@@ -22,10 +24,10 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from neuroconn.annotation import distance_map
-from neuroconn.geometry import ZYX
+from neuroconn.geometry import ZYX, Box
 from neuroconn.metrics import CCQ, skeleton
 from neuroconn.metrics.centreline import ON_LINE
-from neuroconn.phantom import Growth, Phantom, PhantomSettings, grow, random_phantom
+from neuroconn.phantom import Growth, Neurites, Phantom, PhantomSettings, grow, random_phantom
 
 SHAPE: ZYX = (128, 128, 128)
 MARGIN = 16
@@ -46,18 +48,27 @@ def recipe(number: int, shape: ZYX = SHAPE) -> Phantom:
     return random_phantom(shape, seed=FIRST_SEED + number)
 
 
-def moderate(number: int, shape: ZYX = SHAPE) -> Phantom:
+def moderate(number: int, shape: ZYX = SHAPE, *, soma: bool = False) -> Phantom:
     """Grow a few axons in default tissue: about 0.1 % of the voxels are centreline."""
-    phantom = Phantom(shape, [], seed=FIRST_SEED + number)
-    rng = np.random.default_rng([FIRST_SEED + number, 5])
-    around = phantom.bounds.grow(40)
+    seed = FIRST_SEED + number
+    rng = np.random.default_rng([seed, 5])
+    around = Box.of_shape(shape).grow(40)
     roots = rng.uniform(0, shape, (AXONS, 3))
     growth = Growth(length=400.0, persistence=60.0, branching=0.01)
     forests = [grow(growth, rng, root=tuple(root), bounds=around) for root in roots]
-    return Phantom(shape, forests, seed=FIRST_SEED + number)
+    return Phantom(shape, forests, PhantomSettings(neurites=Neurites(soma=soma)), seed=seed)
 
 
-SETS: Mapping[str, Callable[[int], Phantom]] = {"moderate": moderate, "recipe": recipe}
+def somata(number: int, shape: ZYX = SHAPE) -> Phantom:
+    """Draw the axons of ``moderate``, each with a soma at its root."""
+    return moderate(number, shape, soma=True)
+
+
+SETS: Mapping[str, Callable[[int], Phantom]] = {
+    "moderate": moderate,
+    "somata": somata,
+    "recipe": recipe,
+}
 
 
 @dataclass
@@ -70,7 +81,7 @@ class Breakdown:
     stray: int = 0
     """False skeleton voxels less than 6 voxels from a centreline: thick trunks, bends, blobs."""
     unlabelled: int = 0
-    """Farther away, but on light of a neurite: haze, or a stretch too dim to be labelled."""
+    """Farther away, but on light of a neuron: somata, haze, stretches too dim to be labelled."""
     invented: int = 0
     """Neither: cells, tissue, noise."""
 
@@ -137,7 +148,7 @@ def score_phantoms(name: str, count: int, predict: Predict) -> PhantomScores:
 
     Parameters
     ----------
-    name : {"moderate", "recipe"}
+    name : {"moderate", "somata", "recipe"}
         Which set.
     count : int
         Phantoms with at least 100 voxels of centreline in the scored part; the others on the way

@@ -123,6 +123,7 @@ def table(found: dict[str, dict[str, float]], size: float) -> str:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 def test_a_folder_of_slices_against_the_floor(tmp_path: Path, benchmark: BenchmarkFixture) -> None:
     small = bool(benchmark.disabled)
     megabytes = int(os.environ.get("NEUROCONN_BENCH_MB", "8" if small else "256"))

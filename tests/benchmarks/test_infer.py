@@ -69,6 +69,7 @@ def runs(
 
 @pytest.mark.cluster
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 def test_workers_against_one_process(tmp_path: Path, benchmark: BenchmarkFixture) -> None:
     if benchmark.disabled:
         brain, model = phantom_brain(tmp_path, 48, 2), str(untrained(tmp_path / "model"))
@@ -91,8 +92,9 @@ def test_workers_against_one_process(tmp_path: Path, benchmark: BenchmarkFixture
 
 @pytest.mark.cluster
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 def test_what_a_chunk_costs_without_a_network(tmp_path: Path, benchmark: BenchmarkFixture) -> None:
-    brain = phantom_brain(tmp_path, 24 if benchmark.disabled else 128, 2)
+    brain = phantom_brain(tmp_path, 24 if benchmark.disabled else 96, 2)
     model = str(untrained(tmp_path / "model"))
     names = WORKERS[:2] if benchmark.disabled else WORKERS
     how = {"model": model, "predictor": no_network}
@@ -105,6 +107,7 @@ def test_what_a_chunk_costs_without_a_network(tmp_path: Path, benchmark: Benchma
     assert all(report.chunks["empty"] == report.inferred for report in found.values())
 
 
+@pytest.mark.timeout(3600)
 def test_the_loop_alone(tmp_path: Path, benchmark: BenchmarkFixture) -> None:
     """From one seed, every verdict opening all neighbours: frontier, batches, journal, syncs."""
     side = 6 if benchmark.disabled else 40

@@ -1,6 +1,7 @@
 """The helpers of ``score_model.py`` on cases that can be counted by hand."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +11,20 @@ import scoring_phantoms
 import scoring_volumes
 import tifffile
 from numpy.typing import NDArray
-from scoring_phantoms import Breakdown, PhantomScores, explain, judge, moderate, recipe, visibility
+from scoring_phantoms import (
+    Breakdown,
+    PhantomScores,
+    explain,
+    judge,
+    moderate,
+    recipe,
+    somata,
+    visibility,
+)
 from scoring_volumes import labelled, random_chunks, stays, visited
 from workloads import phantom, untrained
 
-from neuroconn import ChunkGrid
+from neuroconn import ChunkGrid, Phantom
 from neuroconn.errors import UsageError
 from neuroconn.geometry import DIRECTIONS
 from neuroconn.inference.verdict import Verdict
@@ -74,7 +84,6 @@ def test_what_was_invented_is_sorted_by_what_is_there() -> None:
     lines = line(24) | line(29, 16, 20) | line(31, 16, 21) | line(8, 16, 22)
     margin = 4
 
-    assert explain(lines, away(), bright, margin=margin) is not None
     why = explain(lines | line(40, 16, 23), away(), bright, margin=margin)
 
     assert (why.stray, why.unlabelled, why.invented) == (4, 7, 5 + 6)
@@ -96,12 +105,19 @@ def test_breakdowns_add_up() -> None:
     assert total.truth.tolist() == [0, 1, 2, 3, 4]
 
 
-@pytest.mark.parametrize("draw", [moderate, recipe])
-def test_phantoms_of_a_set_are_fixed_and_differ(draw: "scoring_phantoms.Callable") -> None:  # type: ignore[name-defined]
+@pytest.mark.parametrize("draw", [moderate, somata, recipe])
+def test_phantoms_of_a_set_are_fixed_and_differ(draw: Callable[..., Phantom]) -> None:
     again = [draw(number, (24, 24, 24)).image() for number in (0, 0, 1)]
 
     assert np.array_equal(again[0], again[1])
     assert not np.array_equal(again[0], again[2])
+
+
+def test_somata_change_the_image_and_not_the_truth() -> None:
+    with_somata, without = somata(3, (64, 64, 64)), moderate(3, (64, 64, 64))
+
+    assert np.array_equal(with_somata.distance(), without.distance())
+    assert with_somata.image().sum() > without.image().sum()
 
 
 def test_visibility_is_bright_on_a_neurite_and_nothing_without_one() -> None:
@@ -116,7 +132,7 @@ def test_visibility_is_bright_on_a_neurite_and_nothing_without_one() -> None:
 def test_a_perfect_prediction_scores_one(monkeypatch: pytest.MonkeyPatch) -> None:
     drawn = {}
 
-    def small(number: int) -> "scoring_phantoms.Phantom":
+    def small(number: int) -> Phantom:
         brain = moderate(number, (64, 64, 64))
         drawn[brain.image().tobytes()] = brain
         return brain

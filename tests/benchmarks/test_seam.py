@@ -30,6 +30,7 @@ def table(seams: list[Seam], exact: int) -> str:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 def test_seam_error_by_halo(tmp_path: Path, benchmark: BenchmarkFixture) -> None:
     small = benchmark.disabled
     folder = tmp_path / "model"

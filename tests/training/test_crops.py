@@ -142,6 +142,23 @@ def test_a_crop_of_a_brain_is_cut_from_it(
         )
 
 
+def test_an_annotation_with_y_flipped_is_reported_before_training(
+    tiny: Settings, brain: Path, annotation: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    right = of_brain(tiny, brain, annotation)
+    BrainCrops(right.brains[0], right)
+    assert "median intensity percentile" in caplog.text
+    assert not [r for r in caplog.records if r.levelname == "WARNING"]
+
+    source = {"brain": str(brain), "swc": [str(annotation)], "y_flip": True}
+    wrong = tiny(brains=[source], phantoms={"weight": 0.0})
+    BrainCrops(wrong.brains[0], wrong)
+
+    warned = next(r for r in caplog.records if r.levelname == "WARNING")
+    assert "flip" in warned.getMessage()
+
+
 def located(part: np.ndarray, whole: np.ndarray) -> Box:
     """Where a crop was cut."""
     windows = np.lib.stride_tricks.sliding_window_view(whole, part.shape)
