@@ -229,7 +229,7 @@ def visibility(phantom: Phantom) -> NDArray[np.float32]:
     bare = Phantom(phantom.shape, [], phantom.settings, seed=phantom.seed)
     light = phantom.light(phantom.bounds) - bare.light(phantom.bounds)
     brightest: NDArray[np.float32] = ndimage.maximum_filter(light, 3)
-    return np.maximum(brightest, 0) / noise(phantom.settings)
+    return (np.maximum(brightest, 0) / noise(phantom.settings)).astype(np.float32)
 
 
 def noise(settings: PhantomSettings) -> np.float32:
