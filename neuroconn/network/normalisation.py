@@ -19,8 +19,9 @@ from neuroconn.errors import VolumeError
 Curve = Literal["asinh", "linear"]
 ArrayOrTensor = TypeVar("ArrayOrTensor")
 
-_DIM_NEURITE = 8.0
-"""How many median absolute deviations a dim neurite stands above its background."""
+_FOREGROUND = 24.0
+"""How many median absolute deviations a neurite is taken to stand above a background that was
+zeroed and has none of its own. Measured on such a volume: 8 finds a fifth of it, 24 most of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,8 +116,9 @@ class Normalisation(Settings):
         Returns
         -------
         Constants
-            Usable for every brain: a divisor that would be 0, as in volumes whose background was
-            zeroed, is replaced by the first step of the upper percentiles, or by 1 grey level.
+            Usable for every brain: a deviation that would be 0, as in volumes whose background was
+            zeroed, is taken as a 24th of the mean of what is not zero, or else of the first step
+            of the upper percentiles, or as 1 grey level.
 
         Raises
         ------
@@ -134,8 +136,16 @@ class Normalisation(Settings):
             span = high - low or _upper_step(statistics, low) or 1.0
             return Constants("linear", offset=low, divisor=span)
         median = _percentile(statistics, 50)
-        spread = _number(statistics, "mad") or _upper_step(statistics, median) / _DIM_NEURITE or 1.0
+        spread = _number(statistics, "mad") or _foreground(statistics, median) / _FOREGROUND or 1.0
         return Constants("asinh", offset=median, divisor=self.softening * spread, scale=self.scale)
+
+
+def _foreground(statistics: Mapping[str, Any], median: float) -> float:
+    """Typical height over the median of what is above it; 0 in a volume of one grey level."""
+    zeros, mean = statistics.get("zeros"), statistics.get("mean")
+    if median == 0 and mean and zeros is not None and _finite(zeros, "zeros") < 1:
+        return _finite(mean, "mean") / (1 - float(zeros))
+    return _upper_step(statistics, median)
 
 
 def _upper_step(statistics: Mapping[str, Any], above: float) -> float:

@@ -4,15 +4,18 @@
 brain of 256^3 voxels in this process, with one worker and with two, and prints
 
 * chunks a second, and against one after the other (``sync``);
-* busy: the share of the walk in which a worker's network ran.
+* busy: the share of the walk in which a worker's network ran;
+* CPU ms: processor time of a chunk, all processes together, their start included.
 
 The same run with a network that answers at once shows what reading, writing, journal and scheduling
 cost; and the loop alone, with chunks that are not even read, what frontier and journal cost.
 Without ``--benchmark-enable`` the brains are tiny.
 """
 
+import resource
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
@@ -37,34 +40,47 @@ TINY = InferSettings(
 """Chunks so small that their voxels cost next to nothing."""
 
 
-def table(title: str, reports: dict[str, InferReport]) -> str:
+class Run(NamedTuple):
+    """One way to run the walk."""
+
+    report: InferReport
+    cpu: float
+    """Processor seconds of all processes."""
+
+    def as_dict(self) -> dict[str, object]:
+        return {**self.report.to_json(), "cpu_seconds": self.cpu}
+
+
+def table(title: str, found: dict[str, Run]) -> str:
     """Return the table of one brain, run by different workers."""
-    first = next(iter(reports.values()))
-    lines = [title, f"{'':10}{'chunks':>8}{'chunks/s':>10}{'/ sync':>8}{'busy':>7}"]
-    for name, report in reports.items():
+    first = next(iter(found.values())).report
+    lines = [title, f"{'':10}{'chunks':>8}{'chunks/s':>10}{'/ sync':>8}{'busy':>7}{'CPU ms':>8}"]
+    for name, (report, cpu) in found.items():
         rate = report.inferred / report.seconds
         ratio = rate * first.seconds / first.inferred
         lines.append(
             f"{name:10}{report.inferred:8}{rate:10.2f}{ratio:8.2f}{report.utilisation:7.0%}"
+            f"{cpu / report.inferred * 1000:8.0f}"
         )
     return "\n".join(lines)
 
 
+def cpu_seconds() -> float:
+    """Processor time of this process and of the workers it has ended, start-up included."""
+    used = map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return sum(part.ru_utime + part.ru_stime for part in used)
+
+
 def runs(
     brain: Path, folder: Path, schedulers: tuple[str, ...], settings: InferSettings, **how: object
-) -> dict[str, InferReport]:
+) -> dict[str, Run]:
     """Predict all of a brain once with each scheduler."""
-    return {
-        name: infer(
-            brain,
-            folder / f"{name.replace(':', '-')}.ome.zarr",
-            seed_source="all",
-            settings=settings,
-            scheduler=name,
-            **how,
-        )
-        for name in schedulers
-    }
+    found = {}
+    for name in schedulers:
+        output, before = folder / f"{name.replace(':', '-')}.ome.zarr", cpu_seconds()
+        report = infer(brain, output, seed_source="all", settings=settings, scheduler=name, **how)
+        found[name] = Run(report, cpu_seconds() - before)
+    return found
 
 
 @pytest.mark.cluster
@@ -83,11 +99,11 @@ def test_workers_against_one_process(tmp_path: Path, benchmark: BenchmarkFixture
         runs, args=(brain, tmp_path, names, settings), kwargs={"model": model}, rounds=1
     )
 
-    benchmark.extra_info.update({name: report.to_json() for name, report in found.items()})
+    benchmark.extra_info.update({name: run.as_dict() for name, run in found.items()})
     tile = settings.chunk + 2 * settings.halo
     print("\n" + table(f"dense inference, tiles of {tile}^3, {CORES} cores", found))
-    assert all(report.complete for report in found.values())
-    assert len({report.inferred for report in found.values()}) == 1
+    assert all(run.report.complete for run in found.values())
+    assert len({run.report.inferred for run in found.values()}) == 1
 
 
 @pytest.mark.cluster
@@ -101,10 +117,10 @@ def test_what_a_chunk_costs_without_a_network(tmp_path: Path, benchmark: Benchma
 
     found = benchmark.pedantic(runs, args=(brain, tmp_path, names, TINY), kwargs=how, rounds=1)
 
-    benchmark.extra_info.update({name: report.to_json() for name, report in found.items()})
+    benchmark.extra_info.update({name: run.as_dict() for name, run in found.items()})
     print("\n" + table(f"no network, chunks of {TINY.chunk}^3: read, write, schedule", found))
-    assert all(report.complete for report in found.values())
-    assert all(report.chunks["empty"] == report.inferred for report in found.values())
+    assert all(run.report.complete for run in found.values())
+    assert all(run.report.chunks["empty"] == run.report.inferred for run in found.values())
 
 
 @pytest.mark.timeout(3600)

@@ -130,3 +130,22 @@ def test_impossible_settings_are_refused(settings_: dict[str, Any]) -> None:
 def test_constants_that_would_make_nan_cannot_exist(divisor: float) -> None:
     with pytest.raises(ValueError, match="finite"):
         Constants("asinh", 0.0, divisor)
+
+
+def test_in_a_zeroed_volume_the_unit_follows_what_is_not_zero() -> None:
+    statistics = {
+        "min": 0,
+        "max": 255,
+        "mad": 0,
+        "mean": 0.12,
+        "zeros": 0.999,
+        "percentiles": {"50": 0, "99.99": 255},
+    }
+
+    constants = Normalisation(softening=3, scale=1).constants(statistics)
+
+    assert constants.divisor == pytest.approx(3 * 120 / 24)
+    without_mean = {k: v for k, v in statistics.items() if k != "mean"}
+    assert Normalisation(softening=3, scale=1).constants(without_mean).divisor == pytest.approx(
+        3 * 255 / 24
+    )
