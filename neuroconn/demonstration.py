@@ -25,8 +25,8 @@ from neuroconn.view import chunk_map, nearness, projection, save_png, side_by_si
 SAMPLE = Path(__file__).resolve().parent / "data" / "trailmap_axons.tif"
 SEED = (42, 40, 235)
 """A voxel on an axon of the sample."""
-CHUNK = 64
-"""Small chunks, so that a crop this small has unexplored ones."""
+CHUNK = 32
+"""Small chunks: the halo then costs most of the time, but a crop this small has unexplored ones."""
 
 SENTENCES = {
     "convert": f"{SAMPLE.name} (mouse-brain axons, light-sheet) becomes an OME-Zarr brain with a "
@@ -113,7 +113,7 @@ def demo(folder: str | Path = "demo", *, scheduler: str = "local", say: Say = pr
 
     folder = Path(folder)
     brain, distance = folder / "brain.ome.zarr", folder / "distance.ome.zarr"
-    tiles, settings = folder / "terafly", InferSettings(chunk=CHUNK)
+    tiles, settings = folder / "terafly", InferSettings(chunk=CHUNK, inner_chunk=CHUNK)
     seconds: dict[str, float] = {}
 
     def step(name: str, work: Callable[[], Any]) -> Any:
@@ -206,4 +206,4 @@ def _map_of(distance: Path) -> NDArray[np.uint8]:
     states: dict[str, list[tuple[int, int, int]]] = {}
     for record in Journal.read(distance / "run").records():
         states.setdefault(record.status, []).append(record.index)
-    return chunk_map(grid, states, pixels=48)
+    return chunk_map(grid, states, pixels=32)
