@@ -19,9 +19,9 @@ def test_a_projection_keeps_the_brightest_voxel_of_each_ray() -> None:
 
 
 def test_a_minimum_projection_skips_what_nobody_explored() -> None:
-    distance = np.array([[[np.nan, np.nan]], [[3.0, np.nan]]])
+    distance = np.array([[[np.nan, np.nan, 7.0]], [[3.0, np.nan, 2.0]]])
 
-    np.testing.assert_array_equal(projection(distance, minimum=True), [[3.0, np.nan]])
+    np.testing.assert_array_equal(projection(distance, minimum=True), [[3.0, np.nan, 2.0]])
 
 
 def test_stretching_is_monotone_and_spans_black_to_white() -> None:
