@@ -11,21 +11,31 @@ from numpy.typing import NDArray
 from neuroconn.errors import VolumeError
 from neuroconn.geometry import Box
 from neuroconn.volume.regions import read_region
-from neuroconn.volume.sources.base import Identity, check_dtype, digest
+from neuroconn.volume.sources.base import (
+    Choice,
+    Identity,
+    Source,
+    check_numeric,
+    chosen_channel,
+    digest,
+)
 from neuroconn.volume.store import open_image
 
 
-class BrainSource:
+class BrainSource(Source):
     """Level 0 of an OME-Zarr image."""
 
-    def __init__(self, path: Path) -> None:
+    format = "OME-Zarr"
+
+    def __init__(self, path: Path, choice: Choice) -> None:
+        chosen_channel(1, choice, str(path))
         image = open_image(path)
         if image.kind != "brain":
             raise VolumeError(f"{path} is a distance map, not a brain")
         self._array = image.array(0)
-        self.dtype = np.dtype(self._array.dtype).newbyteorder("=")
-        check_dtype(self.dtype, str(path))
+        self.dtype = check_numeric(np.dtype(self._array.dtype), str(path))
         self.shape = image.shape
+        self.origin_um = image.frame.origin_um
         self.spacing_um = image.frame.spacing_um if image.spacing_known else None
         chunks = self._array.chunks
         self.unit = (chunks[0], chunks[1], chunks[2])
@@ -37,9 +47,9 @@ class BrainSource:
         return read_region(self._array, box).astype(self.dtype, copy=False)
 
 
-def open_brain_source(path: Path) -> BrainSource:
+def open_brain_source(path: Path, choice: Choice) -> BrainSource:
     """Open an OME-Zarr 0.4 or 0.5 image for reading."""
-    return BrainSource(path)
+    return BrainSource(path, choice)
 
 
 def _identity(path: Path) -> Identity:

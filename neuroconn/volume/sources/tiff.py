@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from neuroconn.errors import VolumeError
 from neuroconn.geometry import ZYX, Box
-from neuroconn.volume.sources.base import Identity, digest
+from neuroconn.volume.sources.base import Choice, Identity, Source, chosen_channel, digest
 from neuroconn.volume.sources.slices import ordered_slices
 from neuroconn.volume.sources.tiff_metadata import StackFacts, stack_facts
 from neuroconn.volume.sources.tiff_pages import (
@@ -26,8 +26,10 @@ from neuroconn.volume.sources.tiff_pages import (
 )
 
 
-class TiffSource:
+class TiffSource(Source):
     """Planes of equal shape and type, read a window at a time; safe to share between threads."""
+
+    format = "TIFF"
 
     def __init__(
         self,
@@ -63,7 +65,7 @@ class TiffSource:
         return volume
 
 
-def open_tiff_stack(path: Path) -> TiffSource:
+def open_tiff_stack(path: Path, choice: Choice) -> TiffSource:
     """Open a multi-page TIFF; every page is checked, none is decoded.
 
     Raises
@@ -71,6 +73,7 @@ def open_tiff_stack(path: Path) -> TiffSource:
     VolumeError
         If the file is damaged, or is not one grey uint8 or uint16 volume.
     """
+    chosen_channel(1, choice, str(path))
     with _opened(path) as tif:
         facts = stack_facts(tif, path)
         size, decoders = path.stat().st_size, dict[Any, Any]()
@@ -84,7 +87,7 @@ def open_tiff_stack(path: Path) -> TiffSource:
     )
 
 
-def open_tiff_slices(path: Path, files: list[Path]) -> TiffSource:
+def open_tiff_slices(path: Path, files: list[Path], choice: Choice) -> TiffSource:
     """Open a folder of slices, one file a plane, in the order of their numbers.
 
     Raises
@@ -92,6 +95,7 @@ def open_tiff_slices(path: Path, files: list[Path]) -> TiffSource:
     VolumeError
         If a slice is missing, doubled, damaged or unlike the others; the message names the file.
     """
+    chosen_channel(1, choice, str(path))
     decoders: dict[Any, Any] = {}
     planes = []
     for file in ordered_slices(files):

@@ -21,7 +21,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from neuroconn.errors import VolumeError
-from neuroconn.volume.sources.base import check_dtype
+from neuroconn.volume.sources.base import check_numeric
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,7 @@ def plane_of(page: Any, path: Path, number: int, file_size: int, decoders: dict[
     """
     where = f"{path} page {number}"
     _check_grey(page, where)
-    check_dtype(np.dtype(page.dtype) if page.dtype is not None else np.dtype("V1"), where)
+    check_numeric(np.dtype(page.dtype) if page.dtype is not None else np.dtype("V1"), where)
     _check_codec(page, where)
     sizes, offsets = tuple(page.databytecounts), tuple(page.dataoffsets)
     ends = [a + n for a, n in zip(offsets, sizes, strict=False)]

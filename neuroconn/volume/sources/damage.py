@@ -1,0 +1,73 @@
+"""Reading on past damage, so that all of it is named and not only the first place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neuroconn.errors import VolumeError
+from neuroconn.geometry import ZYX, Box
+from neuroconn.volume.sources.base import Source
+
+
+@dataclass(frozen=True, slots=True)
+class BadPlace:
+    """Voxels of a source that cannot be read."""
+
+    start: ZYX
+    stop: ZYX
+    reason: str
+
+    def __str__(self) -> str:
+        spans = zip("zyx", self.start, self.stop, strict=True)
+        return f"{', '.join(f'{n} {a}:{b}' for n, a, b in spans)}: {self.reason}"
+
+
+def read_on(source: Source, box: Box) -> tuple[NDArray[Any], list[BadPlace]]:
+    """Read a box; what cannot be decoded is filled with zeros and named.
+
+    Parameters
+    ----------
+    source : Source
+        What to read.
+    box : Box
+        Voxels inside its volume.
+
+    Returns
+    -------
+    voxels : ndarray, shape of ``box``
+    bad : list of BadPlace
+        One for each smallest decodable box that is damaged. An undamaged box costs one read; a
+        damaged one is halved along the source's own units until the damage is alone.
+    """
+    try:
+        return source.read(box), []
+    except VolumeError as error:
+        halves = _halves(box, source.unit)
+        if halves is None:
+            place = BadPlace(box.start, box.stop, str(error))
+            return np.zeros(box.shape, source.dtype), [place]
+    voxels, bad = np.empty(box.shape, source.dtype), []
+    for half in halves:
+        part, places = read_on(source, half)
+        voxels[half.within(box)] = part
+        bad += places
+    return voxels, bad
+
+
+def _halves(box: Box, unit: ZYX) -> tuple[Box, Box] | None:
+    """Cut a box between two units, along the axis that has most of them; None if it is one."""
+    spans = [
+        (a // n, -(-b // n)) for a, b, n in zip(box.start, box.stop, unit, strict=True)
+    ]  # in units
+    axis = max(range(3), key=lambda k: spans[k][1] - spans[k][0])
+    first, last = spans[axis]
+    if last - first < 2:
+        return None
+    cut = (first + last) // 2 * unit[axis]
+    low, high = list(box.stop), list(box.start)
+    low[axis] = high[axis] = cut
+    return Box(box.start, (low[0], low[1], low[2])), Box((high[0], high[1], high[2]), box.stop)
