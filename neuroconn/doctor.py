@@ -24,7 +24,7 @@ from neuroconn.inference.engine_seam import Seam, seam_errors
 from neuroconn.inference.prepare import constants_of
 from neuroconn.network.receptive import ReceptiveField, receptive_field
 from neuroconn.network.weights import Model, load_model
-from neuroconn.volume.convert_plan import available_memory
+from neuroconn.volume.convert_band import available_memory
 from neuroconn.volume.store import open_image
 
 _PACKAGES = ("torch", "zarr", "dask", "distributed", "numpy", "xarray")

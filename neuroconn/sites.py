@@ -81,7 +81,9 @@ class Site(Settings):
 
 
 @contextmanager
-def connect(scheduler: str | None = None, *, wait_s: float = 8.0) -> Iterator[Client]:
+def connect(
+    scheduler: str | None = None, *, wait_s: float = 8.0, resource: str | None = RESOURCE
+) -> Iterator[Client]:
     """Start or reach the cluster that ``scheduler`` names, and close what was started.
 
     Parameters
@@ -90,11 +92,13 @@ def connect(scheduler: str | None = None, *, wait_s: float = 8.0) -> Iterator[Cl
         See the module. Unset, ``DASK_SCHEDULER_ADDRESS`` is honoured before ``local``.
     wait_s : float, optional
         How long a running scheduler may take to answer and to show a fitting worker.
+    resource : str, optional
+        What a worker must offer to fit; None takes any.
 
     Yields
     ------
     distributed.Client
-        At least one worker offers the resource ``GPU``.
+        At least one worker offers the resource.
 
     Raises
     ------
@@ -112,7 +116,7 @@ def connect(scheduler: str | None = None, *, wait_s: float = 8.0) -> Iterator[Cl
             client = Client(cluster)  # type: ignore[no-untyped-call]
             wait_s = site.wait_s
         with client:
-            await_workers(client, name, wait_s)
+            await_workers(client, name, wait_s, resource)
             yield client
 
 
@@ -122,12 +126,14 @@ def slots(client: Client) -> int:
     return int(sum(w["resources"].get(RESOURCE, 0) for w in workers))
 
 
-def await_workers(client: Client, name: str, wait_s: float) -> None:
+def await_workers(
+    client: Client, name: str, wait_s: float, resource: str | None = RESOURCE
+) -> None:
     """Return once a worker offers the resource; a task nobody can run stays pending silently."""
     until = time.monotonic() + wait_s
-    while slots(client) < 1:
+    while not (workers := client.scheduler_info()["workers"]) or (resource and slots(client) < 1):
         if time.monotonic() > until:
-            raise ClusterError(_nobody(len(client.scheduler_info()["workers"]), name, wait_s))
+            raise ClusterError(_nobody(len(workers), name, wait_s))
         time.sleep(0.1)
 
 

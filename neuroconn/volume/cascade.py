@@ -1,8 +1,9 @@
-"""Writing a row of shards and everything of the pyramid that it completes."""
+"""Writing a band of shards and everything of the pyramid that it completes."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import zlib
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Any
@@ -11,110 +12,154 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from neuroconn.geometry import Box
-from neuroconn.volume.convert_plan import ConvertPlan, Row
+from neuroconn.geometry import ZYX, Box
+from neuroconn.volume.convert_plan import ConvertPlan
 from neuroconn.volume.pyramid import reduce_block, reduced_box
 from neuroconn.volume.regions import read_region, write_region
 
 
 @dataclass(frozen=True, slots=True)
-class WrittenRow:
-    """One finished row: which of its shards are stored, and which are empty and elided."""
+class WrittenBand:
+    """One finished band: what its shards hold."""
 
     level: int
-    row: Row
-    stored: str
-    """One digit a shard along x: 1 stored, 0 elided."""
+    band: ZYX
+    sums: tuple[int | None, ...]
+    """CRC-32 of the voxels of each shard, in the order of the plan; None if it is empty, which
+    takes no space."""
+
+    def as_json(self) -> list[Any]:
+        """Return the band for a journal."""
+        return [self.level, list(self.band), list(self.sums)]
+
+    @classmethod
+    def from_json(cls, record: Sequence[Any]) -> WrittenBand:
+        """Inverse of :meth:`as_json`."""
+        level, (z, y, x), sums = record
+        return cls(level, (z, y, x), tuple(sums))
 
 
 @dataclass(slots=True)
-class _OpenRow:
-    """A row of a coarse level that still waits for some of its children."""
+class _OpenBand:
+    """A band of a coarse level that still waits for some of its children."""
 
-    row: Row
+    band: ZYX
     box: Box
     voxels: NDArray[Any]
-    waiting: int
+    waiting: set[ZYX]
 
 
 class Cascade:
-    """Takes complete rows of level 0 in plan order and writes every level.
+    """Takes bands of level 0 in plan order and writes every level up to ``top``.
 
-    One thread owns one shard: it reduces the shard into the open row above, then writes it in one
-    call. At most one row is open on each level.
+    One thread owns one shard: it reduces the shard into the open band above, then writes it in one
+    call. At most one band is open on each level; children that an earlier run has written are read
+    back when their parent opens.
+
+    Parameters
+    ----------
+    arrays : sequence of arrays
+        One a level.
+    plan : ConvertPlan
+        What goes where.
+    pool : Executor
+        The threads that write.
+    written : set of (level, band), optional
+        What is stored already; grows with what this writes.
+    top : int, optional
+        Coarsest level to write; the last, if not given.
+    observe : callable, optional
+        Called in the writing thread with the box and the voxels of each shard of level 0.
     """
 
     def __init__(
-        self, arrays: Sequence[zarr.Array[Any]], plan: ConvertPlan, pool: Executor
+        self,
+        arrays: Sequence[zarr.Array[Any]],
+        plan: ConvertPlan,
+        pool: Executor,
+        *,
+        written: set[tuple[int, ZYX]] | None = None,
+        top: int | None = None,
+        observe: Callable[[Box, NDArray[Any]], None] | None = None,
     ) -> None:
-        self._arrays = arrays
-        self._plan = plan
-        self._pool = pool
-        self._open: dict[int, _OpenRow] = {}
+        self._arrays, self._plan, self._pool, self._observe = arrays, plan, pool, observe
+        self._top = len(plan.levels) - 1 if top is None else top
+        self._written = set() if written is None else written
+        self._open: dict[int, _OpenBand] = {}
 
     @property
     def open_voxels(self) -> int:
-        """Voxels held for unfinished coarse rows."""
-        return sum(row.voxels.size for row in self._open.values())
+        """Voxels held for unfinished coarse bands."""
+        return sum(band.voxels.size for band in self._open.values())
 
-    def absorb(self, level: int, row: Row, voxels: NDArray[Any]) -> list[WrittenRow]:
-        """Write a complete row, and those of coarser levels that it completes."""
-        above = self._above(level, row)
-        box = self._plan.box(level, row)
+    def absorb(self, level: int, band: ZYX, voxels: NDArray[Any]) -> list[WrittenBand]:
+        """Write a complete band, and those of coarser levels that it completes."""
+        above = self._above(level, band)
+        box = self._plan.bands(level).core(band)
 
-        def one(shard: Box) -> bool:
+        def one(shard: Box) -> int | None:
             part = np.ascontiguousarray(voxels[shard.within(box)])
+            if level == 0 and self._observe is not None:
+                self._observe(shard, part)
             self._reduce(level, shard, part, above)
             write_region(self._arrays[level], shard, part)
-            return bool(part.any())
+            return zlib.crc32(part.data) if part.any() else None
 
-        shards = self._plan.shards(level, row)
-        stored = "".join(str(int(kept)) for kept in self._pool.map(one, shards))
-        return [WrittenRow(level, row, stored), *self._close(level, above)]
+        sums = tuple(self._pool.map(one, self._plan.shards(level, band)))
+        self._written.add((level, band))
+        return [WrittenBand(level, band, sums), *self._close(level, band, above)]
 
-    def restore(self, row: Row) -> None:
-        """Rebuild the open rows as they were before ``row`` of level 0, from what is stored."""
-        for level in range(len(self._plan.levels) - 1):
-            parent = self._plan.parent(level, row)
-            for child in self._plan.children(level + 1, parent):
-                if child == row:
-                    break
-                self._reread(level, child)
-            row = parent
+    def finish(self) -> list[WrittenBand]:
+        """Write the bands of the top level that are missing over stored ones."""
+        finished = []
+        for band in self._plan.bands(self._top):
+            children = self._plan.children(self._top, band)
+            below = {(self._top - 1, child) for child in children}
+            if (self._top, band) not in self._written and below <= self._written:
+                voxels = self._opened(self._top, band).voxels
+                del self._open[self._top]
+                finished += self.absorb(self._top, band, voxels)
+        return finished
 
-    def _reread(self, level: int, row: Row) -> None:
-        above = self._above(level, row)
-
-        def one(shard: Box) -> None:
-            self._reduce(level, shard, read_region(self._arrays[level], shard), above)
-
-        list(self._pool.map(one, self._plan.shards(level, row)))
-
-    def _above(self, level: int, row: Row) -> _OpenRow | None:
-        """Return the open row that ``row`` is reduced into, and count it as arrived."""
-        if level + 1 == len(self._plan.levels):
+    def _above(self, level: int, band: ZYX) -> _OpenBand | None:
+        """Return the open band that ``band`` is reduced into."""
+        if level == self._top:
             return None
-        parent = self._plan.parent(level, row)
-        above = self._open.get(level + 1)
-        if above is None:
-            box = self._plan.box(level + 1, parent)
-            voxels = np.empty(box.shape, dtype=self._arrays[0].dtype)
-            above = _OpenRow(parent, box, voxels, len(self._plan.children(level + 1, parent)))
-            self._open[level + 1] = above
-        if above.row != parent:
-            raise RuntimeError(f"row {row} of level {level} came before {above.row} was complete")
-        above.waiting -= 1
+        parent = self._plan.parent(level, band)
+        above = self._open.get(level + 1) or self._opened(level + 1, parent)
+        if above.band != parent:
+            raise RuntimeError(f"band {band} of level {level} came before {above.band} was whole")
         return above
 
-    def _reduce(self, level: int, shard: Box, part: NDArray[Any], above: _OpenRow | None) -> None:
+    def _opened(self, level: int, band: ZYX) -> _OpenBand:
+        """Open a band; what earlier runs wrote of the level below is reduced into it."""
+        box = self._plan.bands(level).core(band)
+        children = self._plan.children(level, band)
+        stored = [child for child in children if (level - 1, child) in self._written]
+        opened = _OpenBand(
+            band, box, np.empty(box.shape, self._arrays[0].dtype), set(children) - set(stored)
+        )
+        self._open[level] = opened
+        shards = [shard for child in stored for shard in self._plan.shards(level - 1, child)]
+
+        def again(shard: Box) -> None:
+            part = read_region(self._arrays[level - 1], shard)
+            self._reduce(level - 1, shard, part, opened)
+
+        list(self._pool.map(again, shards))
+        return opened
+
+    def _reduce(self, level: int, shard: Box, part: NDArray[Any], above: _OpenBand | None) -> None:
         if above is not None:
             step = self._plan.levels[level + 1].step
-            target = reduced_box(shard, step)
-            reduced = reduce_block(part, step, self._plan.downsample)
-            above.voxels[target.within(above.box)] = reduced
+            target = reduced_box(shard, step).within(above.box)
+            reduce_block(part, step, self._plan.downsample, out=above.voxels[target])
 
-    def _close(self, level: int, above: _OpenRow | None) -> list[WrittenRow]:
-        if above is None or above.waiting:
+    def _close(self, level: int, band: ZYX, above: _OpenBand | None) -> list[WrittenBand]:
+        if above is None:
+            return []
+        above.waiting.discard(band)
+        if above.waiting:
             return []
         del self._open[level + 1]
-        return self.absorb(level + 1, above.row, above.voxels)
+        return self.absorb(level + 1, above.band, above.voxels)

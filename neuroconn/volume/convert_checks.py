@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from neuroconn.errors import OutputError, StorageError, UsageError, VolumeError
+from neuroconn.geometry import Frame
 from neuroconn.volume.convert_plan import ConvertPlan
 from neuroconn.volume.sources import Source
 from neuroconn.volume.store import Image, open_image
@@ -20,32 +21,34 @@ BEST_RATIO, USUAL_RATIO = 8, 2
 """Compression of a very dark brain, and of a noisy one."""
 
 
-def chosen_spacing(
-    source: Source, given: tuple[float, float, float] | None
-) -> tuple[float, float, float] | None:
-    """Voxel size in µm: the given one, else the file's; a contradiction is logged.
+def chosen_frame(source: Source, given: tuple[float, float, float] | None) -> tuple[bool, Frame]:
+    """Return whether the voxel size is known, and where the voxels lie.
+
+    The given size, else the file's; a contradiction is logged.
 
     Raises
     ------
     UsageError
         If a given size is not positive.
     """
+    claimed = source.spacing_um
     if given is None:
-        if source.spacing_um is None:
+        if claimed is None:
             logger.warning(
                 "the source does not say how long a voxel is, and --spacing was not given: "
                 "physical units are unknown, lengths count voxels"
             )
-        return source.spacing_um
+            return False, Frame((1.0, 1.0, 1.0))
+        return True, Frame(claimed, source.origin_um)
     if not all(np.isfinite(s) and s > 0 for s in given):
         raise UsageError(f"spacing must be three positive lengths in µm (z, y, x), got {given}")
-    if source.spacing_um is not None and not np.allclose(given, source.spacing_um, rtol=0.01):
+    if claimed is not None and not np.allclose(given, claimed, rtol=0.01):
         logger.warning(
             "spacing %s µm was given and the source says %s µm (z, y, x): using what was given",
             given,
-            source.spacing_um,
+            claimed,
         )
-    return given
+    return True, Frame(given, source.origin_um)
 
 
 def continued(path: Path, conversion: dict[str, Any], *, resume: bool) -> Image | None:
@@ -104,28 +107,6 @@ def check_space(path: Path, source: Source, plan: ConvertPlan) -> None:
             free / 1e9,
             raw / USUAL_RATIO / 1e9,
         )
-
-
-def warn_amplification(source: Source, plan: ConvertPlan) -> float:
-    """Return how often a voxel of the source is decoded; say so if it is much more than once."""
-    factor = 1.0
-    for axis in (0, 1):
-        size, unit, band = source.shape[axis], source.unit[axis], plan.shard[axis]
-        starts = range(0, size, band)
-        read = sum(
-            min(-(-min(start + band, size) // unit) * unit, size) - start // unit * unit
-            for start in starts
-        )
-        factor *= read / size
-    if factor > 1.5:
-        logger.warning(
-            "every voxel of the source is decoded %.1f times, because its compressed segments are "
-            "%d rows high and shards %d; higher shards (--shard) take more memory and less time",
-            factor,
-            source.unit[1],
-            plan.shard[1],
-        )
-    return factor
 
 
 def _difference(begun: dict[str, Any], now: dict[str, Any]) -> str | None:

@@ -1,4 +1,4 @@
-"""The record of finished rows, from which an interrupted conversion continues.
+"""The record of finished bands, from which an interrupted conversion continues.
 
 One line a record: a CRC-32 in hexadecimal, a space, JSON. The first line says what is converted
 and how. A torn or damaged line ends the record: it and whatever follows is done again.
@@ -10,6 +10,7 @@ import fcntl
 import json
 import os
 import zlib
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -29,15 +30,17 @@ class ConvertJournal:
         self._file = self._path.open("a+b")
         try:
             self._lock(brain)
-            lines, good = _read(self._path)
+            good = sum(len(line) for line, _ in _lines(self._path))
             self._file.truncate(good)
-            if not lines:
+            if not good:
                 self.append(header)
-                lines = [header]
         except BaseException:
             self._file.close()
             raise
-        self.header, self.records = lines[0], lines[1:]
+
+    def records(self) -> Iterator[dict[str, Any]]:
+        """Yield what is recorded after the header; one record is in memory at a time."""
+        return read_journal(self._path.parent.parent)
 
     def append(self, record: dict[str, Any]) -> None:
         """Add a record; it is on disk when this returns.
@@ -82,15 +85,22 @@ def journal_path(brain: Path) -> Path:
     return brain / FOLDER / NAME
 
 
-def read_journal(brain: Path) -> list[dict[str, Any]]:
-    """Return the records of a conversion, header first; empty if there is no journal."""
+def read_header(brain: Path) -> dict[str, Any] | None:
+    """Return what a conversion was begun with; None if nothing is recorded."""
     path = journal_path(brain)
-    return _read(path)[0] if path.is_file() else []
+    return next((record for _, record in _lines(path)), None) if path.is_file() else None
 
 
-def make_durable(paths: list[Path]) -> None:
-    """Wait until files are on disk, so that a record of them is never ahead of them."""
-    for path in {*paths, *(p.parent for p in paths)}:
+def read_journal(brain: Path) -> Iterator[dict[str, Any]]:
+    """Yield the records of a conversion, without its header; nothing if there is no journal."""
+    path = journal_path(brain)
+    lines = _lines(path) if path.is_file() else iter(())
+    return (record for number, (_, record) in enumerate(lines) if number)
+
+
+def make_durable(paths: Iterable[Path]) -> None:
+    """Wait until files or folders are on disk, so that a record is never ahead of them."""
+    for path in set(paths):
         descriptor = os.open(path, os.O_RDONLY)
         try:
             os.fsync(descriptor)
@@ -103,14 +113,11 @@ def _line(record: dict[str, Any]) -> bytes:
     return b"%08x %s\n" % (zlib.crc32(text), text)
 
 
-def _read(path: Path) -> tuple[list[dict[str, Any]], int]:
-    """Good records, and the number of bytes they take."""
-    records, good = [], 0
+def _lines(path: Path) -> Iterator[tuple[bytes, dict[str, Any]]]:
+    """Good lines with their records, up to the first that is not."""
     with path.open("rb") as file:
         for line in file:
             text = line[9:-1]
             if not line.endswith(b"\n") or line[:9] != b"%08x " % zlib.crc32(text):
-                break
-            records.append(json.loads(text))
-            good += len(line)
-    return records, good
+                return
+            yield line, json.loads(text)

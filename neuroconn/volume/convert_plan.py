@@ -1,9 +1,9 @@
 """The order and the cost of a conversion, decided before the first voxel is read.
 
-A *row* is one shard high in z and y and as wide as the volume. Rows are visited depth first along
-the pyramid: all children of a coarse row before the next coarse row starts (Morton order over
-(z, y) where every level halves both). So each level has at most one unfinished row, and memory
-does not grow with the volume.
+A *band* is what is read at once: whole shards, as wide as memory allows, so that compressed strips
+are decoded once. Bands are visited depth first along the pyramid: all children of a coarse band
+before the next coarse band starts (Morton order where a level halves every axis). So each level
+has at most one unfinished band, and memory does not grow with the volume.
 """
 
 from __future__ import annotations
@@ -11,18 +11,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
-from pathlib import Path
-from typing import TypeAlias
 
-from neuroconn.errors import ConfigError, UsageError
+from neuroconn.errors import ConfigError
 from neuroconn.geometry import ZYX, Box, ChunkGrid, Level
 
-Row: TypeAlias = tuple[int, int]
-"""Shard index along (z, y)."""
-
 DEFAULT_SHARD = 256
-PROCESS_BYTES = 250 << 20
+PROCESS_BYTES = 300 << 20
 """Interpreter and libraries."""
+SPARE_WRITERS = 2
+"""Writers beyond the processors: one that waits for the disk leaves its processor to another."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +29,9 @@ class ConvertPlan:
     levels: list[Level]
     chunk: ZYX
     shard: ZYX
+    """Stored object; without shards, what one thread writes at once."""
+    band: ZYX
+    """Read unit of level 0: shards times powers of two."""
     itemsize: int
     downsample: str
 
@@ -39,62 +39,60 @@ class ConvertPlan:
         """Shards of a level."""
         return ChunkGrid(self.levels[level].shape, self.shard)
 
-    @property
-    def rows(self) -> int:
-        """Rows of level 0."""
-        z, y, _ = self.grid(0).counts
-        return z * y
-
-    def order(self) -> Iterator[Row]:
-        """Rows of level 0 in the order they are written."""
-        top = len(self.levels) - 1
-        z, y, _ = self.grid(top).counts
-        for row in product(range(z), range(y)):
-            yield from self._descend(top, row)
-
-    def box(self, level: int, row: Row) -> Box:
-        """Voxels of a row."""
-        grid = self.grid(level)
-        first, last = grid.core((*row, 0)), grid.core((*row, grid.counts[2] - 1))
-        return Box(first.start, last.stop)
-
-    def shards(self, level: int, row: Row) -> list[Box]:
-        """Voxels of the shards of a row, along x."""
-        grid = self.grid(level)
-        return [grid.core((*row, x)) for x in range(grid.counts[2])]
-
-    def parent(self, level: int, row: Row) -> Row:
-        """Row of ``level + 1`` that ``row`` is reduced into."""
-        step = self.levels[level + 1].step
-        return row[0] // step[0], row[1] // step[1]
-
-    def children(self, level: int, row: Row) -> list[Row]:
-        """Rows of ``level - 1`` that make ``row``."""
-        step, counts = self.levels[level].step, self.grid(level - 1).counts
-        z, y = (
-            range(i * n, min((i + 1) * n, size))
-            for i, n, size in zip(row, step[:2], counts[:2], strict=True)
+    def bands(self, level: int) -> ChunkGrid:
+        """Bands of a level: they shrink with it, down to one shard."""
+        z, y, x = (
+            max(s, b // f)
+            for s, b, f in zip(self.shard, self.band, self.levels[level].factor, strict=True)
         )
-        return list(product(z, y))
+        return ChunkGrid(self.levels[level].shape, (z, y, x))
+
+    def order(self) -> Iterator[ZYX]:
+        """Bands of level 0 in the order they are written."""
+        top = len(self.levels) - 1
+        for band in self.bands(top):
+            yield from self.below(top, band)
+
+    def below(self, level: int, band: ZYX) -> Iterator[ZYX]:
+        """Bands of level 0 that a band of any level is made of, in order."""
+        if level == 0:
+            yield band
+            return
+        for child in self.children(level, band):
+            yield from self.below(level - 1, child)
+
+    def shards(self, level: int, band: ZYX) -> list[Box]:
+        """Voxels of the shards of a band."""
+        grid = self.grid(level)
+        return [grid.core(index) for index in grid.overlapping(self.bands(level).core(band))]
+
+    def parent(self, level: int, band: ZYX) -> ZYX:
+        """Band of ``level + 1`` that ``band`` is reduced into."""
+        here, above = self.bands(level).chunk, self.bands(level + 1).chunk
+        step = self.levels[level + 1].step
+        z, y, x = (i * b // s // a for i, b, s, a in zip(band, here, step, above, strict=True))
+        return z, y, x
+
+    def children(self, level: int, band: ZYX) -> list[ZYX]:
+        """Bands of ``level - 1`` that make ``band``."""
+        here, below = self.bands(level), self.bands(level - 1)
+        step = self.levels[level].step
+        ranges = (
+            range(i * b * s // c, min(-(-(i + 1) * b * s // c), n))
+            for i, b, s, c, n in zip(band, here.chunk, step, below.chunk, below.counts, strict=True)
+        )
+        return list(product(*ranges))  # type: ignore[arg-type]
 
     def peak_bytes(self, threads: int) -> int:
-        """Memory a conversion needs at most: two rows of level 0, one of each coarser level.
+        """Memory a conversion needs at most: two bands of level 0, one of each coarser level.
 
-        Each thread holds its shard as voxels, as compressed chunks and as a file, and the reduced
-        copies; the mean adds 32-bit sums.
+        Each writer holds its shard as voxels, as compressed chunks and as a file; readers hold a
+        quarter of a band before it is in its place.
         """
-        rows = [self.box(level, (0, 0)).size for level in range(len(self.levels))]
-        shard = min(rows[0], self.shard[0] * self.shard[1] * self.shard[2])
-        copies = 4 if self.downsample != "mean" else 4 + 16 // self.itemsize
-        voxels = 2 * rows[0] + sum(rows[1:]) + threads * copies * shard
+        bands = [self.bands(level).core((0, 0, 0)).size for level in range(len(self.levels))]
+        shard = self.grid(0).core((0, 0, 0)).size
+        voxels = 9 * bands[0] // 4 + sum(bands[1:]) + (threads + SPARE_WRITERS) * 4 * shard
         return PROCESS_BYTES + voxels * self.itemsize
-
-    def _descend(self, level: int, row: Row) -> Iterator[Row]:
-        if level == 0:
-            yield row
-            return
-        for child in self.children(level, row):
-            yield from self._descend(level - 1, child)
 
 
 def choose_shapes(shape: ZYX, chunk: int | ZYX, shard: int | ZYX | None) -> tuple[ZYX, ZYX]:
@@ -124,33 +122,3 @@ def choose_shapes(shape: ZYX, chunk: int | ZYX, shard: int | ZYX | None) -> tupl
         min(s, -(-n // c) * c) for s, n, c in zip(sides, shape, (cz, cy, cx), strict=True)
     )
     return (cz, cy, cx), (sz, sy, sx)
-
-
-def check_memory(plan: ConvertPlan, threads: int, limit_gib: float | None) -> int:
-    """Return the predicted peak in bytes, if it fits.
-
-    Raises
-    ------
-    UsageError
-        If it exceeds the limit, or the memory that is free now when no limit is given.
-    """
-    peak = plan.peak_bytes(threads)
-    limit = available_memory() if limit_gib is None else int(limit_gib * (1 << 30))
-    if limit is not None and peak > limit:
-        origin = "are free" if limit_gib is None else "are allowed"
-        raise UsageError(
-            f"the conversion needs {peak / (1 << 30):.2f} GiB of memory and "
-            f"{limit / (1 << 30):.2f} {origin}; choose flatter shards (now "
-            f"{' '.join(map(str, plan.shard))}) or fewer threads (now {threads})"
-        )
-    return peak
-
-
-def available_memory() -> int | None:
-    """Bytes of memory free for a new process; None where the system does not say."""
-    try:
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-    except OSError:
-        return None
-    values = dict(line.split(":", 1) for line in lines if ":" in line)
-    return int(values["MemAvailable"].split()[0]) * 1024 if "MemAvailable" in values else None

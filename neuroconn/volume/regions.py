@@ -19,7 +19,7 @@ from zarr.storage import LocalStore
 
 from neuroconn.errors import StorageError, VolumeError
 from neuroconn.geometry import ZYX, Box, ChunkGrid
-from neuroconn.volume.axes import AxisView, VolumeArray, triple
+from neuroconn.volume.axes import VolumeArray, triple
 
 Pad: TypeAlias = Literal["reflect", "symmetric", "edge", "constant"]
 
@@ -129,11 +129,12 @@ def padded_indices(start: int, stop: int, size: int, pad: Pad | None) -> NDArray
 
 def stored_object(array: VolumeArray, index: ZYX) -> Path | None:
     """Return the file of a stored object (it may be absent), or None if the store is not local."""
-    stored: zarr.Array[Any] = array.stored if isinstance(array, AxisView) else array  # type: ignore[assignment]
+    # A view of other axes or another engine has the zarr array it stands for.
+    stored: Any = getattr(array, "stored", array)
     store = stored.store_path.store
     if not isinstance(store, LocalStore):
         return None
-    at = array.stored_index(index) if isinstance(array, AxisView) else index
+    at = array.stored_index(index) if hasattr(array, "stored_index") else index
     return store.root / stored.path / stored.metadata.encode_chunk_key(at)
 
 

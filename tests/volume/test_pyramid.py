@@ -19,6 +19,9 @@ def slow(block: NDArray[Any], step: tuple[int, int, int], method: str) -> NDArra
         part = block[tuple(slice(i * k, i * k + k) for i, k in zip(index, step, strict=True))]
         if method == "mean":
             out[index] = int(np.floor(part.astype(float).sum() / part.size + 0.5))
+        elif method == "mode":
+            values, counts = np.unique(part, return_counts=True)
+            out[index] = values[np.argmax(counts)]
         else:
             out[index] = part.max() if method == "max" else part.min()
     return out
@@ -28,7 +31,7 @@ def slow(block: NDArray[Any], step: tuple[int, int, int], method: str) -> NDArra
 @given(
     shape=st.tuples(*[st.integers(1, 7)] * 3),
     step=st.tuples(*[st.integers(1, 2)] * 3),
-    method=st.sampled_from(["max", "min", "mean"]),
+    method=st.sampled_from(["max", "min", "mean", "mode"]),
     dtype=st.sampled_from([np.uint8, np.uint16]),
     seed=st.integers(0, 2**16),
 )
@@ -64,7 +67,7 @@ def test_the_minimum_of_distance_codes_ignores_what_was_not_explored() -> None:
 
 
 def test_an_unknown_method_is_refused() -> None:
-    with pytest.raises(ValueError, match="max, min or mean"):
+    with pytest.raises(ValueError, match="max, min, mean, mode"):
         reduce_block(np.zeros((2, 2, 2), np.uint8), (2, 2, 2), "stride")
 
 

@@ -10,7 +10,15 @@ from neuroconn.errors import OutputError, StorageError
 from neuroconn.volume import convert, open_image, verify_image
 from neuroconn.volume.convert_journal import ConvertJournal, journal_path, read_journal
 
-ROWS = 12
+pytestmark = pytest.mark.usefixtures("narrow")
+
+BANDS = 36
+
+
+@pytest.fixture(params=["tensorstore", "zarr"], scope="module")
+def small(request: pytest.FixtureRequest, small: dict[str, Any]) -> dict[str, Any]:
+    """Every promise is kept with either engine."""
+    return {**small, "engine": request.param}
 
 
 class Killed(BaseException):
@@ -27,31 +35,31 @@ def uninterrupted(
     return files
 
 
-def kill_after(rows: int) -> Any:
+def kill_after(bands: int) -> Any:
     def progress(state: Any) -> None:
-        if state.rows_done == rows:
+        if state.bands_done == bands:
             raise Killed
 
     return progress
 
 
-@pytest.mark.parametrize("rows", [0, 1, 2, 5, 8, 11])
+@pytest.mark.parametrize("bands", [0, 1, 2, 5, 8, 19, 35])
 def test_killed_and_resumed_gives_the_same_bytes(
     tmp_path: Path,
     stack: Path,
     small: dict[str, Any],
     digests: Any,
     uninterrupted: dict[str, str],
-    rows: int,
+    bands: int,
 ) -> None:
     brain = tmp_path / "brain.ome.zarr"
     with pytest.raises(Killed):
-        convert(stack, brain, **small, progress=kill_after(rows))
+        convert(stack, brain, **small, progress=kill_after(bands))
     assert "intensity" not in open_image(brain).attributes
 
     report = convert(stack, brain, **small)
 
-    assert report.rows_written == ROWS - rows
+    assert report.bands_written == BANDS - bands
     assert digests(brain) == uninterrupted
 
 
@@ -78,7 +86,7 @@ def test_killed_in_the_middle_of_writes_again_and_again_gives_the_same_bytes(
 
     monkeypatch.setattr(cascade, "write_region", fragile)
     kills = 0
-    for writes in range(7, 60):
+    for writes in range(7, 90, 3):
         budget[0] = writes
         try:
             convert(stack, brain, **small)
@@ -100,7 +108,9 @@ def test_leftovers_of_killed_writers_are_swept_on_resume(
     brain = tmp_path / "brain.ome.zarr"
     with pytest.raises(Killed):
         convert(stack, brain, **small, progress=kill_after(4))
-    (brain / "0" / "c" / "5.abc.partial").write_bytes(b"half a shard")
+    for leftover in ("5.abc.partial", "5.__lock"):
+        (brain / "0" / "c").mkdir(exist_ok=True)
+        (brain / "0" / "c" / leftover).write_bytes(b"half a shard")
 
     convert(stack, brain, **small)
 
@@ -108,7 +118,7 @@ def test_leftovers_of_killed_writers_are_swept_on_resume(
 
 
 @pytest.mark.parametrize("damage", ["torn", "flipped", "lost"])
-def test_a_damaged_journal_costs_rows_but_never_bytes(
+def test_a_damaged_journal_costs_bands_but_never_bytes(
     tmp_path: Path,
     stack: Path,
     small: dict[str, Any],
@@ -131,7 +141,7 @@ def test_a_damaged_journal_costs_rows_but_never_bytes(
 
     report = convert(stack, brain, **small)
 
-    assert report.rows_written > ROWS - 6
+    assert report.bands_written > BANDS - 6
     assert digests(brain) == uninterrupted
 
 
@@ -145,7 +155,7 @@ def test_a_finished_brain_is_left_as_it_is(
 
     again = convert(stack, brain, **small, resume=False)
 
-    assert again.rows_written == 0
+    assert again.bands_written == 0
     assert again.intensity == first.intensity
     assert {p: p.stat().st_mtime_ns for p in brain.rglob("*")} == before
 
@@ -229,7 +239,7 @@ def test_a_full_disk_stops_and_a_rerun_finishes(
     brain, append = tmp_path / "brain.ome.zarr", ConvertJournal.append
 
     def full(self: ConvertJournal, record: dict[str, Any]) -> None:
-        if len(read_journal(brain)) == 5:
+        if len(list(read_journal(brain))) == 5:
             raise StorageError("the disk is full")
         append(self, record)
 
@@ -242,13 +252,13 @@ def test_a_full_disk_stops_and_a_rerun_finishes(
     assert digests(brain) == uninterrupted
 
 
-def test_a_row_is_on_disk_before_the_journal_says_so(
+def test_a_band_is_on_disk_before_the_journal_says_so(
     tmp_path: Path, stack: Path, small: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from neuroconn.volume import converter
+    from neuroconn.volume import convert_run
 
     waited: set[Path] = set()
-    durable, append = converter.make_durable, ConvertJournal.append
+    durable, append = convert_run.make_durable, ConvertJournal.append
 
     def wait(paths: list[Path]) -> None:
         durable(paths)
@@ -256,10 +266,11 @@ def test_a_row_is_on_disk_before_the_journal_says_so(
 
     def check(self: ConvertJournal, record: dict[str, Any]) -> None:
         shards = {p for p in (tmp_path / "b").glob("*/c/*/*/*") if p.is_file()}
-        assert shards == waited, "a shard is not on disk yet"
+        wanted = {p.parent for p in shards} if small["engine"] == "tensorstore" else shards
+        assert wanted <= waited, "a shard is not on disk yet"
         append(self, record)
 
-    monkeypatch.setattr(converter, "make_durable", wait)
+    monkeypatch.setattr(convert_run, "make_durable", wait)
     monkeypatch.setattr(ConvertJournal, "append", check)
     convert(stack, tmp_path / "b", **small)
 

@@ -1,3 +1,5 @@
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -44,12 +46,13 @@ def test_statistics_of_the_histogram_are_those_of_the_voxels(
         assert (ordered < value).sum() * 10_000 < hundredths * size
 
 
-def test_histograms_are_counted_across_slabs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("neuroconn.volume.statistics._SLAB", 7)
-    voxels = np.random.default_rng(1).integers(0, 65536, (5, 6, 7)).astype(np.uint16)
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("part", [np.s_[:], np.s_[1:4, ::2, 3:]])
+def test_a_histogram_counts_every_voxel_of_any_view(dtype: Any, part: Any) -> None:
+    voxels = np.random.default_rng(1).integers(0, 256, (5, 6, 7)).astype(dtype)[part]
 
     np.testing.assert_array_equal(
-        voxel_histogram(voxels), np.bincount(voxels.ravel(), minlength=65536)
+        voxel_histogram(voxels), np.bincount(voxels.ravel(), minlength=np.iinfo(dtype).max + 1)
     )
 
 

@@ -78,6 +78,10 @@ class Source(ABC):
             If the voxels are damaged; the message names the file and the place in it.
         """
 
+    def read_counting(self, box: Box) -> tuple[NDArray[Any], int]:
+        """Return the voxels of a box, and how many of them a mapping had to clip."""
+        return self.read(box), 0
+
 
 def chosen_channel(channels: int, choice: Choice, where: str) -> int:
     """Return the channel that is meant.

@@ -26,7 +26,7 @@ class BadPlace:
         return f"{', '.join(f'{n} {a}:{b}' for n, a, b in spans)}: {self.reason}"
 
 
-def read_on(source: Source, box: Box) -> tuple[NDArray[Any], list[BadPlace]]:
+def read_on(source: Source, box: Box) -> tuple[NDArray[Any], list[BadPlace], int]:
     """Read a box; what cannot be decoded is filled with zeros and named.
 
     Parameters
@@ -42,20 +42,24 @@ def read_on(source: Source, box: Box) -> tuple[NDArray[Any], list[BadPlace]]:
     bad : list of BadPlace
         One for each smallest decodable box that is damaged. An undamaged box costs one read; a
         damaged one is halved along the source's own units until the damage is alone.
+    clipped : int
+        Voxels that a mapping had to clip.
     """
     try:
-        return source.read(box), []
+        voxels, clipped = source.read_counting(box)
+        return voxels, [], clipped
     except VolumeError as error:
         halves = _halves(box, source.unit)
         if halves is None:
             place = BadPlace(box.start, box.stop, str(error))
-            return np.zeros(box.shape, source.dtype), [place]
-    voxels, bad = np.empty(box.shape, source.dtype), []
+            return np.zeros(box.shape, source.dtype), [place], 0
+    voxels, bad, clipped = np.empty(box.shape, source.dtype), [], 0
     for half in halves:
-        part, places = read_on(source, half)
+        part, places, count = read_on(source, half)
         voxels[half.within(box)] = part
         bad += places
-    return voxels, bad
+        clipped += count
+    return voxels, bad, clipped
 
 
 def _halves(box: Box, unit: ZYX) -> tuple[Box, Box] | None:
