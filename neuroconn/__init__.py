@@ -29,7 +29,16 @@ if TYPE_CHECKING:
     from neuroconn.network import load_model
     from neuroconn.phantom import Phantom, random_phantom
     from neuroconn.training import train
-    from neuroconn.volume import convert, open_image, open_volume
+    from neuroconn.volume import (
+        convert,
+        info,
+        open_image,
+        open_pyramid,
+        open_source,
+        open_volume,
+        verify_against,
+        verify_image,
+    )
 
 _HOME = {
     "Box": "geometry",
@@ -42,14 +51,19 @@ _HOME = {
     "evaluate": "evaluation",
     "export": "exporter",
     "infer": "inference.run",
+    "info": "volume",
     "load_model": "network",
     "open_image": "volume",
+    "open_pyramid": "volume",
+    "open_source": "volume",
     "open_volume": "volume",
     "random_phantom": "phantom",
     "read_forest": "annotation",
     "status": "inference.status",
     "train": "training",
     "verify": "inference.verify",
+    "verify_against": "volume",
+    "verify_image": "volume",
 }
 
 __all__ = [
@@ -64,14 +78,19 @@ __all__ = [
     "evaluate",
     "export",
     "infer",
+    "info",
     "load_model",
     "open_image",
+    "open_pyramid",
+    "open_source",
     "open_volume",
     "random_phantom",
     "read_forest",
     "status",
     "train",
     "verify",
+    "verify_against",
+    "verify_image",
 ]
 
 

@@ -18,6 +18,7 @@ from neuroconn._version import __version__
 from neuroconn.errors import NeuroconnError
 
 COMMANDS = {
+    "info": "Say what a file or folder is, and what a conversion will need to be told.",
     "convert": "Turn a microscopy volume into an OME-Zarr brain.",
     "train": "Train a network on phantoms and annotated brains.",
     "infer": "Predict the distance map of a brain by walking along its neurites.",

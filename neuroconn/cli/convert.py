@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -28,7 +28,7 @@ _SETTINGS = (
 """Options that are settings: a preset may state them too."""
 
 
-class _Sides(click.ParamType):
+class _Sides(click.ParamType):  # type: ignore[type-arg]
     """One side in voxels, or three: ``256`` or ``64,256,256``."""
 
     name = "n|z,y,x"
@@ -116,6 +116,7 @@ class _Sides(click.ParamType):
 @click.pass_context
 def command(
     ctx: click.Context,
+    /,
     source: str,
     brain: Path,
     *,
@@ -124,7 +125,7 @@ def command(
     preset: str,
     assignments: tuple[str, ...],
     scheduler: str | None,
-    engine: str,
+    engine: Literal["auto", "tensorstore", "zarr"],
     threads: int | None,
     memory_gib: float | None,
     resume: bool,
@@ -226,7 +227,7 @@ def _summary(report: ConvertReport) -> str:
 
 
 def _exceptions(report: ConvertReport) -> list[str]:
-    """What is not as it was in the source."""
+    """Say what is not as it was in the source."""
     lines = [f"stored as zeros, since the source is damaged there: {bad}" for bad in report.bad]
     if report.clipped:
         lines.append(f"{report.clipped} voxels lay outside what the mapping keeps and were clipped")

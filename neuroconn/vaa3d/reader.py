@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
-from pathlib import Path
+from itertools import groupby
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -29,7 +31,8 @@ class TeraflyLevel:
         Raises
         ------
         VolumeError
-            If there is no readable ``mdata.bin``, or the level is not one grey channel.
+            If there is no readable ``mdata.bin``, the level is not one grey channel, or a tile is
+            said to lie outside the folder.
         """
         path = folder / "mdata.bin"
         try:
@@ -42,6 +45,9 @@ class TeraflyLevel:
         kinds = {(column.itemsize, column.channels) for row in table.rows for column in row}
         if len(kinds) > 1 or {channels for _, channels in kinds} != {1}:
             raise VolumeError(f"{path}: tiles must share one dtype and one channel, got {kinds}")
+        for row in table.rows:
+            for column in row:
+                _check_names(column, path)
         return cls(folder, table)
 
     @property
@@ -80,7 +86,7 @@ class TeraflyLevel:
         if not Box.of_shape(self.shape).contains(box):
             raise IndexError(f"{box} leaves the level of shape {self.shape}")
         values = np.zeros(box.shape, dtype=self.dtype)
-        for tile, path in self._stored(box):
+        for tile, path in self.stored(box):
             shared = tile.clip(box)
             planes, rows, columns = shared.within(tile)
             pixels = read_tile(path, tile.shape, self.dtype, planes)
@@ -89,9 +95,10 @@ class TeraflyLevel:
 
     def any(self, box: Box) -> bool:
         """Whether ``box`` meets a tile that has a file; if not, all its voxels are zero."""
-        return any(True for _ in self._stored(box))
+        return any(True for _ in self.stored(box))
 
-    def _stored(self, box: Box) -> Iterator[tuple[Box, Path]]:
+    def stored(self, box: Box) -> Iterator[tuple[Box, Path]]:
+        """Voxels and file of every tile that meets ``box`` and is not all zeros by its name."""
         for row in self.table.rows:
             if not _meets(row[0].start[0], row[0].shape[0], box, axis=1):
                 continue
@@ -104,6 +111,22 @@ class TeraflyLevel:
 
     def _path(self, column: Column, file: str) -> Path:
         return self.folder / column.folder / file
+
+    def missing(self) -> list[Path]:
+        """Return listed tiles that have no file; each folder is read once, no tile is touched.
+
+        Raises
+        ------
+        VolumeError
+            If a tile is a link that leads out of the level.
+        """
+        root = self.folder.resolve()
+        stored = (path for _, path in self.tiles() if path is not None)
+        lost = []
+        for folder, paths in groupby(stored, key=lambda path: path.parent):
+            found = _files(folder, root)
+            lost += [path for path in paths if path.name not in found]
+        return lost
 
     def tiles(self) -> list[tuple[Box, Path | None]]:
         """Every tile's voxels and file (None: all zeros), in the order of ``mdata.bin``."""
@@ -156,6 +179,36 @@ class TeraflyVolume:
     def read(self, box: Box, level: int = 0) -> NDArray[Any]:
         """Return the voxels of ``box`` at one level; see :meth:`TeraflyLevel.read`."""
         return self.levels[level].read(box)
+
+
+def _check_names(column: Column, source: Path) -> None:
+    """Refuse names that lead out of the level: the table may come from anywhere."""
+    files = [block.file for block in column.blocks if block.file is not None]
+    parts = PurePosixPath(column.folder).parts
+    plain = all(file not in ("", ".", "..") and "/" not in file for file in files)
+    shown = all(name.isprintable() for name in (column.folder, *files))
+    if not plain or not shown or ".." in parts or parts[:1] == ("/",):
+        raise VolumeError(
+            f"{source} lists {column.folder!r} / {files[:1]}, which is not a name inside its own "
+            "folder: the table is damaged or not to be trusted"
+        )
+
+
+def _files(folder: Path, root: Path) -> set[str]:
+    try:
+        with os.scandir(folder) as entries:
+            files = [entry for entry in entries if entry.is_file()]
+    except (FileNotFoundError, NotADirectoryError):
+        return set()
+    except OSError as error:
+        raise VolumeError(f"{folder} cannot be read: {error.strerror}") from error
+    links = [folder, *(folder / entry.name for entry in files if entry.is_symlink())]
+    for path in links:
+        if not path.resolve().is_relative_to(root):
+            raise VolumeError(
+                f"{path} leads out of {root}: tiles must lie in their volume. Copy them into it"
+            )
+    return {entry.name for entry in files}
 
 
 def _meets(start: int, size: int, box: Box, *, axis: int) -> bool:

@@ -23,6 +23,8 @@ from neuroconn.geometry import ZYX
 Compression = Literal["zlib", "lzw", "none"]
 """Every Vaa3D reads all three. The wheels of ``v3d-py-helper`` 0.4 hold a TIFF library without
 deflate and read ``zlib`` tiles as zeros, silently; ``lzw`` needs imagecodecs to write and read."""
+STACKS = (".raw", ".v3draw")
+"""Suffixes of tiles that are v3draw stacks; all others are TIFF."""
 UNSIGNED = (np.dtype(np.uint8), np.dtype(np.uint16))
 
 
@@ -119,7 +121,7 @@ def read_tile(path: Path, shape: ZYX, dtype: np.dtype[Any], planes: slice) -> ND
     VolumeError
         If the file is missing, damaged or cut off, or is not what the tile table says.
     """
-    if path.suffix.lower() == ".raw":
+    if path.suffix.lower() in STACKS:
         from neuroconn.vaa3d.v3draw import open_v3draw
 
         stack: NDArray[Any] = open_v3draw(path)

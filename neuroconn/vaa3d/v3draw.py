@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
@@ -16,6 +18,9 @@ from neuroconn.vaa3d.files import publish, storage_errors
 MAGIC = b"raw_image_stack_by_hpeng"
 _KINDS: dict[int, Any] = {1: np.uint8, 2: np.uint16, 4: np.float32}
 _SIZES = "h4i"
+_ORDERS: dict[bytes, Literal["<", ">"]] = {b"L": "<", b"B": ">"}
+HEADER = 43
+"""Bytes before the voxels."""
 
 CZYX = tuple[int, int, int, int]
 
@@ -82,6 +87,70 @@ def write_v3draw(path: Path, slabs: Iterable[ArrayLike], shape: CZYX, dtype: DTy
         publish(temporary, path)
 
 
+@dataclass(frozen=True, slots=True)
+class StackHeader:
+    """What the first 43 bytes of a stack say."""
+
+    shape: CZYX
+    kind: int
+    """Bytes per voxel in v3draw, another code in v3dpbd."""
+    order: Literal["<", ">"]
+    size: int
+    """Bytes of the whole file, header included."""
+
+
+def read_header(path: Path, magic: bytes = MAGIC) -> StackHeader:
+    """Read the header that v3draw and v3dpbd share.
+
+    Raises
+    ------
+    VolumeError
+        If the file is unreadable, begins otherwise, or has a side below 1.
+    """
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as handle:
+            head = handle.read(HEADER)
+    except OSError as error:
+        raise VolumeError(f"cannot read {path}: {error.strerror}") from None
+    order = _ORDERS.get(head[24:25])
+    if len(head) < HEADER or head[:24] != magic or order is None:
+        name = "v3draw" if magic == MAGIC else "v3dpbd"
+        raise VolumeError(f"{path} does not begin like a {name} stack")
+    kind, x, y, z, c = struct.unpack(order + _SIZES, head[25:])
+    old = struct.unpack_from(f"{order}4h", head, 27)
+    if magic == MAGIC and min(old) > 0 and size == 35 + kind * math.prod(old):
+        raise VolumeError(
+            f"{path} is of the old v3draw kind with 16-bit sizes, which is not read: "
+            "open it in Vaa3D and save it again"
+        )
+    if min(x, y, z, c) < 1:
+        raise VolumeError(f"{path}: impossible header, a (c, z, y, x) shape of {(c, z, y, x)}")
+    return StackHeader((c, z, y, x), kind, order, size)
+
+
+def v3draw_layout(path: Path) -> tuple[CZYX, np.dtype[Any]]:
+    """Return the (c, z, y, x) shape and the dtype, byte order included; voxels are at byte 43.
+
+    Raises
+    ------
+    VolumeError
+        If the header is not v3draw's or the file has another size than it announces.
+    """
+    head = read_header(path)
+    if head.kind not in _KINDS:
+        raise VolumeError(
+            f"{path}: impossible header, {head.kind} bytes a voxel; v3draw has 1, 2 or 4"
+        )
+    needed = HEADER + head.kind * math.prod(head.shape)
+    if head.size != needed:
+        raise VolumeError(
+            f"{path} has {head.size} bytes where {head.kind}-byte voxels of (c, z, y, x) = "
+            f"{head.shape} need {needed}: it is cut off or was edited. Copy it again"
+        )
+    return head.shape, np.dtype(_KINDS[head.kind]).newbyteorder(head.order)
+
+
 def open_v3draw(path: Path) -> NDArray[Any]:
     """Map a stack into memory, read-only.
 
@@ -94,25 +163,11 @@ def open_v3draw(path: Path) -> NDArray[Any]:
     VolumeError
         If the header is not v3draw's or the file has another size than it announces.
     """
+    shape, kind = v3draw_layout(path)
     try:
-        size = path.stat().st_size
-        with path.open("rb") as handle:
-            head = handle.read(43)
-    except OSError as error:
-        raise VolumeError(f"cannot read {path}: {error.strerror}") from None
-    order = {b"L": "<", b"B": ">"}.get(head[24:25])
-    if len(head) < 43 or head[:24] != MAGIC or order is None:
-        raise VolumeError(f"{path} does not begin like a v3draw stack")
-    itemsize, x, y, z, c = struct.unpack(order + _SIZES, head[25:])
-    if itemsize not in _KINDS or min(x, y, z, c) < 1:
-        raise VolumeError(f"{path}: impossible header, {itemsize} bytes a voxel, {(c, z, y, x)}")
-    if size != 43 + itemsize * c * z * y * x:
-        raise VolumeError(
-            f"{path} has {size} bytes where {itemsize}-byte voxels of (c, z, y, x) = "
-            f"{(c, z, y, x)} need {43 + itemsize * c * z * y * x}: it is cut off or of an old kind"
-        )
-    kind = np.dtype(_KINDS[itemsize]).newbyteorder(order)
-    return np.memmap(path, dtype=kind, mode="r", offset=43, shape=(c, z, y, x))
+        return np.memmap(path, dtype=kind, mode="r", offset=HEADER, shape=shape)
+    except (OSError, ValueError) as error:
+        raise VolumeError(f"cannot map {path} into memory: {error}") from error
 
 
 def _check_slab(slab: tuple[int, ...], shape: CZYX, z: int) -> None:

@@ -36,13 +36,37 @@ def triple(values: tuple[int, ...]) -> ZYX:
 
 
 class AxisView:
-    """A zarr array with other axes, or with axes of length 1 in front, read as (z, y, x)."""
+    """A zarr array with other axes, read as (z, y, x).
 
-    def __init__(self, stored: zarr.Array[Any], axes: tuple[str, ...]) -> None:
+    Parameters
+    ----------
+    stored : zarr.Array
+        What is read.
+    axes : tuple of str
+        A name for each stored axis, z, y and x among them; ``c`` counts channels. Axes of other
+        names have length 1.
+    channel : int, optional
+        Which channel is read, from 0. Without it, several channels are refused.
+
+    Raises
+    ------
+    VolumeError
+        If more than one grey volume is left.
+    """
+
+    def __init__(
+        self, stored: zarr.Array[Any], axes: tuple[str, ...], channel: int | None = None
+    ) -> None:
         self.stored = stored
         self._axes = axes
         self._at = tuple(axes.index(name) for name in AXES)
-        extra = {n: s for n, s in zip(axes, stored.shape, strict=True) if n not in AXES and s != 1}
+        sizes = dict(zip(axes, stored.shape, strict=True))
+        self._fixed = {name: 0 for name in axes if name not in AXES}
+        if channel is not None and "c" in sizes:
+            if not 0 <= channel < sizes["c"]:
+                raise VolumeError(f"channel {channel} is not one of the {sizes['c']} stored")
+            self._fixed["c"], sizes["c"] = channel, 1
+        extra = {name: sizes[name] for name in self._fixed if sizes[name] != 1}
         if extra:
             raise VolumeError(
                 f"the image has {extra} channels or time points; a brain is one grey volume. "
@@ -75,13 +99,17 @@ class AxisView:
         return self.stored.fill_value
 
     def stored_index(self, index: ZYX) -> tuple[int, ...]:
-        """Return a (z, y, x) chunk index in stored axis order."""
+        """Return a (z, y, x) index of a stored object in stored axis order."""
+        sizes = self.stored.shards or self.stored.chunks
         by_name = dict(zip(AXES, index, strict=True))
-        return tuple(by_name.get(name, 0) for name in self._axes)
+        return tuple(
+            by_name[name] if name in by_name else self._fixed[name] // size
+            for name, size in zip(self._axes, sizes, strict=True)
+        )
 
     def __getitem__(self, key: tuple[slice, slice, slice]) -> NDArray[Any]:
-        by_name = dict(zip(AXES, key, strict=True))
-        data = np.asarray(self.stored[tuple(by_name.get(name, 0) for name in self._axes)])
+        by_name: dict[str, int | slice] = {**self._fixed, **dict(zip(AXES, key, strict=True))}
+        data = np.asarray(self.stored[tuple(by_name[name] for name in self._axes)])
         kept = [name for name in self._axes if name in AXES]
         return data.transpose([kept.index(name) for name in AXES])
 

@@ -11,7 +11,8 @@ import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import pairwise
+from functools import partial
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -127,14 +128,29 @@ def write_coarse(work: Work, written: set[tuple[int, ZYX]]) -> Iterator[BandReco
 
 def survey(work: Work, bands: Sequence[ZYX]) -> tuple[BadPlace, ...]:
     """Read bands for nothing but their bad places."""
-    with ThreadPoolExecutor(work.threads) as readers:
-        pieces = (
-            piece
-            for band in bands
-            for piece in read_pieces(work.plan.bands(0).core(band), work.source.unit, work.threads)
-        )
-        found = readers.map(lambda piece: read_on(work.source, piece)[1], pieces)
-        return tuple(place for places in found for place in places)
+    boxes = (work.plan.bands(0).core(band) for band in bands)
+    return tuple(place for box in boxes for place in survey_box(work.source, box, work.threads))
+
+
+def survey_box(source: Source, box: Box, threads: int) -> list[BadPlace]:
+    """Read a box, a few pieces at a time, for nothing but its bad places."""
+    bad: list[BadPlace] = []
+    pieces = iter(box.split(_piece(source)))
+    with ThreadPoolExecutor(threads) as readers:
+        while some := list(islice(pieces, 4 * threads)):
+            for _, places, _ in readers.map(partial(read_on, source), some):
+                bad += places
+    return bad
+
+
+def _piece(source: Source) -> ZYX:
+    """Return whole units of some 16 MB, longest along x."""
+    sides = list(source.unit)
+    for axis in (2, 1, 0):
+        size = int(np.prod(sides, dtype=object)) * source.dtype.itemsize
+        units = -(-source.shape[axis] // source.unit[axis])
+        sides[axis] *= max(1, min(units, (16 << 20) // size))
+    return sides[0], sides[1], sides[2]
 
 
 class _Observer:

@@ -15,6 +15,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
+
 from neuroconn.errors import UsageError, VolumeError
 from neuroconn.geometry import ZYX, Frame, plan_levels
 from neuroconn.volume.convert_band import available_memory, warn_amplification, with_band
@@ -180,50 +182,84 @@ def convert(
     for note in opened.notes:
         logger.warning("%s", note)
     known, frame = chosen_frame(opened, spacing)
-    plan = _plan(opened, frame.spacing_um, chunk, shard, downsample, smallest)
-    facts = _conversion(opened, plan, frame, known)
-    facts |= {"zarr_format": zarr_format, "compression": compression}
+    layout = _Layout(zarr_format, compression, downsample)
+    plan = _plan(opened, frame, chunk, shard, downsample, smallest)
+    facts = {**_conversion(opened, plan, frame, known), **asdict(layout)}
     facts |= {"channel": channel, "dataset": dataset}
     image = continued(path, facts, resume=resume)
     plan = _banded(plan, opened, path, workers, memory_gib)
-    written, peak = 0, plan.peak_bytes(workers)
+    written = 0
     if image is None or "intensity" not in image.attributes:
         if image is None:
             check_space(path, opened, plan)
-            image = create_image(
-                path,
-                levels=plan.levels,
-                dtype=opened.dtype,
-                frame=frame,
-                chunk=plan.chunk,
-                shard=plan.shard if zarr_format == 3 else None,
-                kind="brain",
-                spacing_known=known,
-                downsample=downsample,
-                zarr_format=zarr_format,
-                compression=compression,
-                attributes={"conversion": facts},
-            )
+            image = _create(path, plan, opened.dtype, frame, known, layout, facts)
         warn_amplification(opened, plan)
         work = Work(opened, image, plan, fast, workers, on_bad == "fill")
         written = _run(work, {**facts, "band": list(plan.band)}, progress, client)
+    return _report(image, opened, plan, known, fast, written, workers, began)
+
+
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """How a brain is stored, apart from its shapes."""
+
+    zarr_format: Literal[3, 2]
+    compression: Literal["archive", "speed", "scratch"]
+    downsample: Literal["max", "mean", "mode"]
+
+
+def _create(
+    path: Path,
+    plan: ConvertPlan,
+    dtype: np.dtype[Any],
+    frame: Frame,
+    known: bool,
+    layout: _Layout,
+    facts: dict[str, Any],
+) -> Image:
+    return create_image(
+        path,
+        levels=plan.levels,
+        dtype=dtype,
+        frame=frame,
+        chunk=plan.chunk,
+        shard=plan.shard if layout.zarr_format == 3 else None,
+        kind="brain",
+        spacing_known=known,
+        downsample=layout.downsample,
+        zarr_format=layout.zarr_format,
+        compression=layout.compression,
+        attributes={"conversion": facts},
+    )
+
+
+def _report(
+    image: Image,
+    source: Source,
+    plan: ConvertPlan,
+    known: bool,
+    engine: str,
+    written: int,
+    threads: int,
+    began: float,
+) -> ConvertReport:
     notes = image.attributes
     return ConvertReport(
-        brain=path,
-        source=opened.description,
-        shape=opened.shape,
-        dtype=opened.dtype.name,
-        spacing_um=frame.spacing_um if known else None,
+        brain=image.path,
+        source=source.description,
+        shape=source.shape,
+        dtype=source.dtype.name,
+        spacing_um=image.frame.spacing_um if known else None,
         levels=[level.shape for level in plan.levels],
         chunk=plan.chunk,
         shard=plan.shard,
-        downsample=downsample,
-        engine=fast,
+        downsample=plan.downsample,
+        engine=engine,
         bands=len(plan.bands(0)),
         bands_written=written,
         bad=[BadPlace(tuple(a), tuple(b), why) for a, b, why in notes.get("bad", [])],
         clipped=notes.get("clipped", 0),
-        peak_bytes=peak,
+        peak_bytes=plan.peak_bytes(threads),
         seconds=time.monotonic() - began,
         intensity=intensity_statistics(image.histogram),
     )
@@ -282,14 +318,14 @@ def _records(
 
 def _plan(
     source: Source,
-    spacing: tuple[float, float, float],
+    frame: Frame,
     chunk: int | ZYX,
     shard: int | ZYX | None,
     downsample: str,
     smallest: int,
 ) -> ConvertPlan:
     inner, outer = choose_shapes(source.shape, chunk, shard)
-    levels = plan_levels(source.shape, spacing, smallest=smallest)
+    levels = plan_levels(source.shape, frame.spacing_um, smallest=smallest)
     return ConvertPlan(levels, inner, outer, outer, source.dtype.itemsize, downsample)
 
 
@@ -323,7 +359,6 @@ def _conversion(source: Source, plan: ConvertPlan, frame: Frame, known: bool) ->
         "origin_um": list(frame.origin_um),
         "chunk": list(plan.chunk),
         "shard": list(plan.shard),
-        "downsample": plan.downsample,
         "levels": [list(level.shape) for level in plan.levels],
     }
 

@@ -1,4 +1,4 @@
-"""OME-Zarr metadata: what is written for 0.5, and what is accepted of 0.4 and 0.5.
+"""OME-Zarr metadata, 0.4 and 0.5: what is written, and what is accepted.
 
 Validators let scales of zero and paths out of the store pass; the checks here do not, because both
 end in a wrong answer without an error.
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
+from neuroconn._version import __version__
 from neuroconn.errors import VolumeError
 from neuroconn.geometry import Frame, Level
 
@@ -46,13 +47,56 @@ class Multiscale:
     """How the levels were made, as far as the metadata says."""
 
 
-def multiscale_metadata(
+def group_attributes(
+    zarr_format: int,
+    name: str,
+    levels: Sequence[Level],
+    base: Frame,
+    *,
+    spacing_known: bool,
+    downsample: str,
+) -> dict[str, Any]:
+    """Return the attributes of an image's group: OME-Zarr 0.5 in Zarr v3, 0.4 in Zarr v2.
+
+    Parameters
+    ----------
+    zarr_format : {3, 2}
+        0.5 keeps everything in the attribute ``ome``; 0.4 beside it, at the top.
+    name : str
+        What viewers call the image.
+    levels : sequence of Level
+        Level 0 first; their arrays are ``0``, ``1``, ...
+    base : Frame
+        Where the voxels of level 0 lie.
+    spacing_known : bool
+        False leaves the axes without a unit, so that no viewer draws a scale bar.
+    downsample : str
+        How coarse levels are made.
+    """
+    image = _multiscale(name, levels, base, spacing_known=spacing_known, downsample=downsample)
+    if zarr_format == 2:
+        return {"multiscales": [{"version": "0.4", **image}]}
+    return {"ome": {"version": "0.5", "multiscales": [image]}}
+
+
+def channel_attributes(attributes: Mapping[str, Any], channel: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the attribute to update so that an image's one channel is shown like this."""
+    omero = {"channels": [dict(channel)]}
+    if "ome" in attributes:
+        return {"ome": {**attributes["ome"], "omero": omero}}
+    return {"omero": {"version": "0.4", **omero}}
+
+
+def ome_block(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the OME-Zarr metadata of a group as stored, wherever its version keeps them."""
+    if "ome" in attributes:
+        return dict(attributes["ome"])
+    return {key: attributes[key] for key in ("multiscales", "omero") if key in attributes}
+
+
+def _multiscale(
     name: str, levels: Sequence[Level], base: Frame, *, spacing_known: bool, downsample: str
 ) -> dict[str, Any]:
-    """Return the ``ome`` attribute of an OME-Zarr 0.5 image with arrays ``0``, ``1``, ...
-
-    Without a known spacing the axes carry no unit, so that no viewer draws a scale bar.
-    """
     unit = {"unit": "micrometer"} if spacing_known else {}
     datasets = []
     for number, level in enumerate(levels):
@@ -62,14 +106,18 @@ def multiscale_metadata(
             {"type": "translation", "translation": [float(o) for o in frame.origin_um]},
         ]
         datasets.append({"path": str(number), "coordinateTransformations": transforms})
-    image = {
+    return {
         "name": name,
         "axes": [{"name": axis, "type": "space", **unit} for axis in AXES],
         "datasets": datasets,
         "type": downsample,
-        "metadata": {"description": f"each level is the {downsample} over blocks of the one below"},
+        "metadata": {
+            "description": f"each level is the {downsample} over blocks of the one below",
+            "method": "neuroconn.volume.pyramid.reduce_block",
+            "version": __version__,
+            "kwargs": {"method": downsample},
+        },
     }
-    return {"version": "0.5", "multiscales": [image]}
 
 
 def parse_multiscale(attributes: Mapping[str, Any]) -> Multiscale:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import dask.array as da
 import numpy as np
@@ -16,8 +16,10 @@ from neuroconn.volume.axes import VolumeArray, triple
 from neuroconn.volume.regions import read_region, stored_grid
 from neuroconn.volume.store import Image, open_image
 
+Chunks: TypeAlias = Literal["shard", "inner"]
 
-def open_volume(path: str | Path, level: int = 0) -> xr.DataArray:
+
+def open_volume(path: str | Path, level: int = 0, *, chunks: Chunks = "shard") -> xr.DataArray:
     """Open a level of an image lazily, with coordinates in micrometres.
 
     Parameters
@@ -26,13 +28,17 @@ def open_volume(path: str | Path, level: int = 0) -> xr.DataArray:
         An OME-Zarr 0.4 or 0.5 image: a brain or a distance map.
     level : int
         0 is full resolution.
+    chunks : {"shard", "inner"}
+        A Dask block a stored object, for whole volumes and for writing; or a block a readable
+        chunk, for looks at small parts. They differ only where the image has shards.
 
     Returns
     -------
     xarray.DataArray, dims (z, y, x)
-        Backed by Dask, one block a shard. A brain has its stored dtype. A distance map is float32
-        voxels of level 0 to the nearest neurite, NaN where nobody looked. Coordinates have the
-        attribute ``units``: micrometer, or voxel if the spacing is unknown.
+        Named ``image`` or ``distance``, backed by Dask. A brain has its stored dtype. A distance
+        map is float32 voxels of level 0 to the nearest neurite, NaN where nobody looked.
+        Coordinates are float64 centres of voxels with the attribute ``units``: micrometer, or voxel
+        if the spacing is unknown.
 
     Raises
     ------
@@ -42,30 +48,41 @@ def open_volume(path: str | Path, level: int = 0) -> xr.DataArray:
     image = open_image(path)
     if not 0 <= level < len(image.levels):
         raise VolumeError(f"{path} has levels 0 to {len(image.levels) - 1}, not {level}")
+    return level_array(image, level, chunks)
+
+
+def level_array(image: Image, level: int, chunks: Chunks) -> xr.DataArray:
+    """Return one level of an opened image as :func:`open_volume` does."""
+    if chunks not in ("shard", "inner"):
+        raise ValueError(f"chunks must be shard or inner, got {chunks!r}")
     array = image.array(level)
     lazy = _Lazy(array, _decoder(image, array))
-    frame = image.frames[level]
-    unit = {"units": "micrometer" if image.spacing_known else "voxel"}
-    coordinates = {
-        axis: (axis, start + step * np.arange(n), unit)
-        for axis, start, step, n in zip(
-            "zyx", frame.origin_um, frame.spacing_um, array.shape, strict=True
-        )
-    }
+    block = stored_grid(array).chunk if chunks == "shard" else triple(array.chunks)
     data = da.from_array(  # type: ignore[no-untyped-call]
-        lazy, chunks=stored_grid(array).chunk, name=False, meta=np.empty((0, 0, 0), lazy.dtype)
+        lazy, chunks=block, name=False, meta=np.empty((0, 0, 0), lazy.dtype)
     )
     attributes = {
         "kind": image.kind,
         "level": level,
-        "spacing": list(frame.spacing_um),
+        "spacing": list(image.frames[level].spacing_um),
         "spacing_known": image.spacing_known,
         "source": str(image.path),
     }
     if image.kind == "distance":
         attributes |= {"units": "voxel", "long_name": "distance to the nearest neurite"}
-    name = "distance" if image.kind == "distance" else "intensity"
-    return xr.DataArray(data, coordinates, ("z", "y", "x"), name, attributes)
+    name = "distance" if image.kind == "distance" else "image"
+    return xr.DataArray(data, _coordinates(image, level), ("z", "y", "x"), name, attributes)
+
+
+def _coordinates(image: Image, level: int) -> dict[str, Any]:
+    frame, shape = image.frames[level], image.levels[level].shape
+    unit = {"units": "micrometer" if image.spacing_known else "voxel"}
+    return {
+        axis: (axis, start + step * np.arange(n, dtype=np.float64), unit)
+        for axis, start, step, n in zip(
+            "zyx", frame.origin_um, frame.spacing_um, shape, strict=True
+        )
+    }
 
 
 class _Decoder:

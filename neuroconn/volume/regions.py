@@ -135,7 +135,7 @@ def stored_object(array: VolumeArray, index: ZYX) -> Path | None:
     if not isinstance(store, LocalStore):
         return None
     at = array.stored_index(index) if hasattr(array, "stored_index") else index
-    return store.root / stored.path / stored.metadata.encode_chunk_key(at)
+    return Path(store.root, stored.path, stored.metadata.encode_chunk_key(at))
 
 
 def _check_write(array: zarr.Array[Any], box: Box, data: NDArray[Any]) -> None:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, cast
@@ -21,8 +22,15 @@ from numpy.typing import DTypeLike, NDArray
 from neuroconn.errors import OutputError, VolumeError
 from neuroconn.geometry import ZYX, ChunkGrid, Frame, Level
 from neuroconn.volume.axes import AxisView
-from neuroconn.volume.codecs import create_array
-from neuroconn.volume.ome import AXES, Multiscale, multiscale_metadata, parse_multiscale
+from neuroconn.volume.codecs import Compression, Layout, check_decoding, create_array
+from neuroconn.volume.ome import (
+    AXES,
+    Multiscale,
+    channel_attributes,
+    group_attributes,
+    ome_block,
+    parse_multiscale,
+)
 from neuroconn.volume.regions import stored_grid
 from neuroconn.volume.statistics import unpack_histogram
 
@@ -31,7 +39,8 @@ LARGEST_CHUNK_BYTES = 1 << 32
 """A chunk is decoded whole: metadata that asks for more is damaged or hostile."""
 
 Kind: TypeAlias = Literal["brain", "distance"]
-Downsample: TypeAlias = Literal["max", "mean", "min"]
+Downsample: TypeAlias = Literal["max", "mean", "min", "mode"]
+ZarrFormat: TypeAlias = Literal[3, 2]
 
 
 @dataclass(frozen=True)
@@ -48,11 +57,13 @@ class Image:
     kind: Kind
     """A ``brain`` of intensities, or a ``distance`` map."""
     downsample: str | None
-    """How coarse levels were made: max, mean, min; None if a foreign file does not say."""
+    """How coarse levels were made: max, mean, min, mode; None if a foreign file does not say."""
     ours: bool
     """Whether neuroconn wrote it; the arrays of other images are opened for reading only."""
     axes: tuple[str, ...] = AXES
     paths: tuple[str, ...] = ()
+    zarr_format: int = 3
+    """3 is OME-Zarr 0.5, which has shards; 2 is OME-Zarr 0.4, which stores chunks."""
 
     @property
     def frame(self) -> Frame:
@@ -69,6 +80,11 @@ class Image:
         """What neuroconn noted about the image, read afresh."""
         block = cast("dict[str, Any]", self._group("r").attrs.asdict().get("neuroconn", {}))
         return dict(block.get("attributes", {}))
+
+    @property
+    def ome(self) -> dict[str, Any]:
+        """The OME-Zarr metadata as stored: ``multiscales``, ``omero``, and ``version`` in 0.5."""
+        return ome_block(self._group("r").attrs.asdict())
 
     @property
     def histogram(self) -> NDArray[np.int64]:
@@ -97,10 +113,9 @@ class Image:
     def set_window(self, start: float, end: float, *, low: float, high: float) -> None:
         """Tell viewers to show ``start`` as black and ``end`` as white, of a range low to high."""
         group = self._group("r+")
-        ome = cast("dict[str, Any]", group.attrs.asdict()["ome"])
         window = {"start": start, "end": end, "min": low, "max": high}
         channel = {"label": self.kind, "color": "FFFFFF", "active": True, "window": window}
-        group.update_attributes({"ome": {**ome, "omero": {"channels": [channel]}}})
+        group.update_attributes(channel_attributes(group.attrs.asdict(), channel))
 
     def array(self, level: int = 0) -> zarr.Array[Any]:
         """Open the (z, y, x) array of a level.
@@ -136,8 +151,10 @@ def create_image(
     array_attributes: Mapping[str, Any] | None = None,
     spacing_known: bool = True,
     downsample: Downsample | None = None,
+    zarr_format: ZarrFormat = 3,
+    compression: Compression = "archive",
 ) -> Image:
-    """Create an empty OME-Zarr 0.5 image, or nothing at all.
+    """Create an empty OME-Zarr image, or nothing at all.
 
     Parameters
     ----------
@@ -147,13 +164,14 @@ def create_image(
     levels : list of Level
         Shapes and factors, level 0 first.
     dtype : dtype
-        Type of a voxel.
+        Type of a voxel; stored little-endian.
     frame : Frame
         Where the voxels of level 0 lie.
     chunk, shard : int or (z, y, x) ints
-        Readable unit and stored object; a shard holds whole chunks. ``shard=None`` stores chunks.
+        Readable unit and stored object; a shard holds whole chunks. ``shard=None`` stores chunks,
+        and so does format 2, whatever ``shard`` is.
     fill_value : float
-        Value of voxels nobody wrote; shards full of it take no space.
+        Value of voxels nobody wrote; stored objects full of it take no space.
     kind : {"brain", "distance"}
         What the voxels mean.
     attributes : mapping, optional
@@ -161,53 +179,46 @@ def create_image(
     array_attributes : mapping, optional
         Attributes of each level's array, such as ``scale_factor`` and ``add_offset`` of a distance
         map; those two are taken from ``attributes`` if not given. ``_FillValue`` of a distance map
-        is ``fill_value`` unless given.
+        of integers is ``fill_value`` unless given.
     spacing_known : bool
         False to say that ``frame`` counts voxels: axes then have no unit.
-    downsample : {"max", "mean", "min"}, optional
+    downsample : {"max", "mean", "min", "mode"}, optional
         How coarse levels will be made; max for a brain, min for a distance map.
+    zarr_format : {3, 2}
+        3 is OME-Zarr 0.5; 2 is OME-Zarr 0.4, for programs that cannot read Zarr v3.
+    compression : {"archive", "speed", "scratch"}
+        blosc-zstd 3, blosc-zstd 1, or blosc-lz4 5: smaller files, or less time to write them.
 
     Raises
     ------
     OutputError
         If the path is taken.
     ValueError
-        If shards do not hold whole chunks.
+        If shards do not hold whole chunks, or the format or compression is not known.
     """
     path = Path(path)
-    inner, outer = _triple(chunk), None if shard is None else _triple(shard)
-    if outer is not None and any(b % a for a, b in zip(inner, outer, strict=True)):
-        raise ValueError(f"a shard of {outer} voxels does not hold whole chunks of {inner}")
-    _refuse_taken(path)
-    method = downsample or ("max" if kind == "brain" else "min")
+    if zarr_format not in (2, 3):
+        raise ValueError(f"Zarr format {zarr_format!r} is not known; 3 and 2 are")
+    outer = None if shard is None or zarr_format == 2 else _triple(shard)
+    stored = np.dtype(dtype).newbyteorder("<")
+    layout = Layout(stored, _triple(chunk), outer, fill_value, compression)
     notes = dict(attributes or {})
     block = {"schema": SCHEMA, "kind": kind, "spacing_known": spacing_known, "attributes": notes}
-    ome = multiscale_metadata(
-        path.name.split(".")[0], levels, frame, spacing_known=spacing_known, downsample=method
+    ome = group_attributes(
+        zarr_format,
+        path.name.split(".")[0],
+        levels,
+        frame,
+        spacing_known=spacing_known,
+        downsample=downsample or ("max" if kind == "brain" else "min"),
     )
-    on_arrays = _array_attributes(kind, fill_value, notes, array_attributes or {})
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent))
-    try:
+    on_arrays = _array_attributes(kind, layout, notes, array_attributes or {})
+    with _nursery(path) as new:
         group = zarr.create_group(
-            str(partial), zarr_format=3, attributes={"ome": ome, "neuroconn": block}
+            str(new), zarr_format=zarr_format, attributes={**ome, "neuroconn": block}
         )
         for number, level in enumerate(levels):
-            create_array(
-                group,
-                str(number),
-                level.shape,
-                np.dtype(dtype),
-                chunk=inner,
-                shard=outer,
-                fill_value=fill_value,
-                attributes=on_arrays,
-            )
-        partial.chmod(0o755)
-        partial.rename(path)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
+            create_array(group, str(number), level.shape, layout, on_arrays)
     return open_image(path)
 
 
@@ -243,6 +254,7 @@ def open_image(path: str | Path) -> Image:
         ours=ours,
         axes=multiscale.axes,
         paths=multiscale.paths,
+        zarr_format=group.metadata.zarr_format,
     )
 
 
@@ -267,13 +279,30 @@ def _refuse_taken(path: Path) -> None:
         )
 
 
+@contextmanager
+def _nursery(path: Path) -> Iterator[Path]:
+    """Give a folder to fill, which becomes ``path`` at the end, or nothing if that fails."""
+    _refuse_taken(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent))
+    try:
+        yield partial
+        partial.chmod(0o755)
+        partial.rename(path)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+
+
 def _array_attributes(
-    kind: Kind, fill_value: float, notes: Mapping[str, Any], given: Mapping[str, Any]
+    kind: Kind, layout: Layout, notes: Mapping[str, Any], given: Mapping[str, Any]
 ) -> dict[str, Any]:
     if kind != "distance":
         return dict(given)
     shared = {key: notes[key] for key in ("scale_factor", "add_offset") if key in notes}
-    return {"_FillValue": fill_value, "units": "voxel", **shared, **given}
+    # NaN needs no code, and as an attribute it would be a word that JSON does not have.
+    fill = {} if layout.dtype.kind == "f" else {"_FillValue": int(layout.fill_value)}
+    return {**fill, "units": "voxel", **shared, **given}
 
 
 def _checked_array(
@@ -289,6 +318,7 @@ def _checked_array(
     size = int(np.prod(array.chunks, dtype=object)) * array.dtype.itemsize
     if size > LARGEST_CHUNK_BYTES:
         raise VolumeError(f"a chunk of array {name!r} takes {size:.1e} bytes: not a usable image")
+    check_decoding(array)
     return array if multiscale.axes == AXES else AxisView(array, multiscale.axes)
 
 

@@ -157,3 +157,41 @@ def test_colour_volumes_are_refused(tmp_path: Path) -> None:
 
     with pytest.raises(VolumeError, match="one channel"):
         TeraflyVolume(tmp_path)
+
+
+def test_missing_tiles_are_listed_without_opening_any(tmp_path: Path) -> None:
+    files = build(tmp_path, VOLUME, SIZES)
+    level = TeraflyVolume(tmp_path).levels[0]
+    assert level.missing() == []
+
+    for path in files.values():
+        path.write_bytes(b"")
+    files[1, 0, 2].unlink()
+    (tmp_path / "away").mkdir()
+    for column in {path.parent for (_, i, _), path in files.items() if i == 2}:
+        column.rename(tmp_path / "away" / column.name)
+
+    lost = [(1, 0, 2), *((k, 2, j) for j in range(3) for k in range(2))]
+    assert level.missing() == [files[index] for index in lost]
+
+
+@pytest.mark.parametrize(
+    ("folder", "file"), [("../b", "a.tif"), ("/b", "a.tif"), ("b", "../a.tif"), ("b", "a\n.tif")]
+)
+def test_tables_that_point_elsewhere_are_refused(folder: str, file: str, tmp_path: Path) -> None:
+    column = Column(folder, (0, 0), (4, 4), (Block(file, 0, 4),))
+    (tmp_path / "RES(4x4x4)").mkdir()
+    table = TileTable((4, 4, 4), (1, 1, 1), (0, 0, 0), ((column,),))
+    (tmp_path / "RES(4x4x4)" / "mdata.bin").write_bytes(encode(table))
+
+    with pytest.raises(VolumeError, match="not to be trusted"):
+        TeraflyVolume(tmp_path)
+
+
+def test_tiles_that_are_links_out_of_the_volume_are_refused(tmp_path: Path) -> None:
+    victim = build(tmp_path / "a", VOLUME, SIZES)[0, 0, 0]
+    victim.rename(tmp_path / "b.tif")
+    victim.symlink_to(tmp_path / "b.tif")
+
+    with pytest.raises(VolumeError, match="leads out"):
+        TeraflyVolume(tmp_path / "a").levels[0].missing()

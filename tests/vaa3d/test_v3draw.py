@@ -103,3 +103,11 @@ def test_slabs_that_do_not_fill_the_stack_leave_no_file(slabs: list, tmp_path: P
         write_v3draw(tmp_path / "a.v3draw", slabs, STACK.shape, np.uint16)
 
     assert not (tmp_path / "a.v3draw").exists()
+
+
+def test_the_old_kind_with_16_bit_sizes_is_refused_by_name(tmp_path: Path) -> None:
+    old = b"raw_image_stack_by_hpengL" + np.array([2, 4, 3, 2, 1], "<i2").tobytes()
+    (tmp_path / "a.v3draw").write_bytes(old + STACK.tobytes())
+
+    with pytest.raises(VolumeError, match="16-bit sizes"):
+        open_v3draw(tmp_path / "a.v3draw")

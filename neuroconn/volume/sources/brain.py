@@ -1,65 +1,54 @@
-"""An OME-Zarr image as the source of another one: new chunks, new pyramid."""
+"""A folder with a Zarr in it: an OME-Zarr image, a container of some, or a plain array."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from neuroconn.errors import VolumeError
-from neuroconn.geometry import Box
-from neuroconn.volume.regions import read_region
-from neuroconn.volume.sources.base import (
-    Choice,
-    Identity,
-    Source,
-    check_numeric,
-    chosen_channel,
-    digest,
-)
-from neuroconn.volume.store import open_image
+from neuroconn.volume.sources.base import Choice
+from neuroconn.volume.sources.ome_image import content
+from neuroconn.volume.sources.zarr_array import ZarrSource, open_zarr
+from neuroconn.volume.sources.zarr_nodes import Hierarchy
+from neuroconn.volume.sources.zarr_place import LocalPlace
+
+_DEEPEST = 3
+"""Folders between an image and the array of one of its levels, at most."""
 
 
-class BrainSource(Source):
-    """Level 0 of an OME-Zarr image."""
+def open_brain_source(path: Path, choice: Choice) -> ZarrSource:
+    """Open what a Zarr folder holds: new chunks, a new pyramid, another version.
 
-    format = "OME-Zarr"
+    Parameters
+    ----------
+    path : path
+        Root of an OME-Zarr 0.4 or 0.5 image or of a container of images, a Zarr group, or an
+        array of version 2 or 3. The array of a level is opened as part of its image.
+    choice : Choice
+        ``dataset`` is a path inside it: a level, an image or an array.
 
-    def __init__(self, path: Path, choice: Choice) -> None:
-        chosen_channel(1, choice, str(path))
-        image = open_image(path)
-        if image.kind != "brain":
-            raise VolumeError(f"{path} is a distance map, not a brain")
-        self._array = image.array(0)
-        self.dtype = check_numeric(np.dtype(self._array.dtype), str(path))
-        self.shape = image.shape
-        self.origin_um = image.frame.origin_um
-        self.spacing_um = image.frame.spacing_um if image.spacing_known else None
-        chunks = self._array.chunks
-        self.unit = (chunks[0], chunks[1], chunks[2])
-        self.description = f"OME-Zarr image with {len(image.levels)} levels"
-        self.identity = _identity(path)
-
-    def read(self, box: Box) -> NDArray[Any]:
-        """Return the voxels of a box inside the volume."""
-        return read_region(self._array, box).astype(self.dtype, copy=False)
-
-
-def open_brain_source(path: Path, choice: Choice) -> BrainSource:
-    """Open an OME-Zarr 0.4 or 0.5 image for reading."""
-    return BrainSource(path, choice)
+    Raises
+    ------
+    VolumeError
+        If it holds no volume, several, or one that cannot be read.
+    UsageError
+        If the chosen dataset or channel does not exist.
+    """
+    image = None if choice.dataset is not None else _image_above(path.absolute())
+    if image is None:
+        return open_zarr(LocalPlace(path), choice)
+    inside = path.absolute().relative_to(image).as_posix()
+    return open_zarr(LocalPlace(image), Choice(choice.channel, inside))
 
 
-def _identity(path: Path) -> Identity:
-    stored = sorted(p for p in path.rglob("*") if p.is_file() and not p.name.endswith(".partial"))
-    metadata = [p for p in stored if p.name in ("zarr.json", ".zattrs", ".zarray")]
-    sizes = [(str(p.relative_to(path)), p.stat().st_size) for p in stored]
-    return Identity(
-        name=path.name,
-        files=len(stored),
-        bytes=sum(size for _, size in sizes),
-        layout=digest(sizes),
-        sample=digest(b"".join(p.read_bytes() for p in metadata)),
-    )
+def _image_above(path: Path) -> Path | None:
+    """Image that an array may be a level of: only the image knows its voxel size and its kind."""
+    if (root := Hierarchy(LocalPlace(path)).node("")) is None or not root.is_array:
+        return None
+    for folder in list(path.parents)[:_DEEPEST]:
+        try:
+            above = Hierarchy(LocalPlace(folder)).node("")
+        except VolumeError:  # someone else's files
+            continue
+        if above is not None and not above.is_array and content(above.attributes) == "image":
+            return folder
+    return None

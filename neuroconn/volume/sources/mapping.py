@@ -87,14 +87,16 @@ class Mapping:
             return self._scaled(voxels, stored, top)
         if not self.offset and voxels.dtype.name in ("uint8", stored.name):
             return voxels.astype(stored, copy=False), 0
-        # Subtracting from the bounds cannot overflow; adding to the voxels could.
-        low, high = -(self.offset or 0), top - (self.offset or 0)
-        info = np.iinfo(voxels.dtype)
-        if info.min >= low and info.max <= high:
-            return (voxels.astype(np.int64) + (self.offset or 0)).astype(stored), 0
-        inside = np.clip(voxels, max(low, int(info.min)), min(high, int(info.max)))
-        clipped = int(np.count_nonzero(inside != voxels))
-        return (inside.astype(np.int64) + (self.offset or 0)).astype(stored), clipped
+        offset = self.offset or 0
+        if voxels.dtype.itemsize == 8:  # only here could adding overflow: clip first
+            info = np.iinfo(voxels.dtype)
+            low, high = max(-offset, int(info.min)), min(top - offset, int(info.max))
+            inside = np.clip(voxels, min(low, int(info.max)), max(high, int(info.min)))
+            clipped = int(np.count_nonzero(inside != voxels))
+            return (inside.astype(np.int64) + offset).clip(0, top).astype(stored), clipped
+        moved = voxels.astype(np.int64) + offset
+        kept = moved.clip(0, top)
+        return kept.astype(stored), int(np.count_nonzero(kept != moved))
 
     def _scaled(
         self, voxels: NDArray[Any], stored: np.dtype[Any], top: int

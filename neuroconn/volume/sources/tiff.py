@@ -1,33 +1,39 @@
-"""A volume in one TIFF, BigTIFF, OME-TIFF or ImageJ file, or in a folder of slices."""
+"""A volume in one TIFF, BigTIFF, OME-TIFF or ImageJ file, or in a folder of slices or stacks."""
 
 from __future__ import annotations
 
+import hashlib
 import os
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tifffile
 from numpy.typing import NDArray
 
 from neuroconn.errors import VolumeError
 from neuroconn.geometry import ZYX, Box
-from neuroconn.volume.sources.base import Choice, Identity, Source, chosen_channel, digest
-from neuroconn.volume.sources.slices import ordered_slices
-from neuroconn.volume.sources.tiff_metadata import StackFacts, stack_facts
-from neuroconn.volume.sources.tiff_pages import (
-    Plane,
-    plane_of,
-    read_plane,
-    tifffile_log_is_error,
-)
+from neuroconn.volume.sources.base import Choice, Identity, Source, digest
+from neuroconn.volume.sources.slices import listed
+from neuroconn.volume.sources.tiff_codecs import Decoders
+from neuroconn.volume.sources.tiff_files import StoredFile
+from neuroconn.volume.sources.tiff_folder import folder_stack
+from neuroconn.volume.sources.tiff_metadata import Spacing
+from neuroconn.volume.sources.tiff_pages import read_plane
+from neuroconn.volume.sources.tiff_plane import Plane
+from neuroconn.volume.sources.tiff_stack import Stack, stack_of
+
+_CHECKED = (8, 32946, 34925)
+"""Compressions with a checksum: deflate and LZMA."""
 
 
 class TiffSource(Source):
-    """Planes of equal shape and type, read a window at a time; safe to share between threads."""
+    """Planes of equal shape and type, read a window at a time.
+
+    Threads share it freely: every read opens its files anew and decoders keep no state.
+    """
 
     format = "TIFF"
 
@@ -37,32 +43,35 @@ class TiffSource(Source):
         planes: list[Plane],
         *,
         description: str,
-        spacing_um: tuple[float, float, float] | None,
+        spacing_um: Spacing | None,
+        channels: int = 1,
+        notes: Sequence[str] = (),
     ) -> None:
-        first = planes[0]
-        for plane in planes:
-            if (plane.shape, plane.dtype) != (first.shape, first.dtype):
-                raise VolumeError(
-                    f"{_name(plane)} is {plane.shape} {plane.dtype.name}, {_name(first)} is "
-                    f"{first.shape} {first.dtype.name}; all planes of a brain are alike"
-                )
+        _check_alike(planes)
         self._planes = planes
+        first = planes[0].layout
         self.shape: ZYX = (len(planes), *first.shape)
         self.dtype = np.dtype(first.dtype.newbyteorder("="))
-        self.spacing_um = spacing_um
-        self.unit: ZYX = (1, *first.segment)
+        self.spacing_um, self.channels = spacing_um, channels
+        # Slices may be stored differently; the largest unit is safe for all.
+        self.unit: ZYX = (1, *max({plane.unit for plane in planes}, key=lambda u: u[0] * u[1]))
         self.description = description
+        self.notes = (*notes, *_storage_notes(planes))
         self.identity = _identity(path, planes)
 
     def read(self, box: Box) -> NDArray[Any]:
         """Return the voxels of a box inside the volume."""
         volume = np.empty(box.shape, self.dtype)
+        self.read_into(box, volume)
+        return volume
+
+    def read_into(self, box: Box, out: NDArray[Any]) -> None:
+        """Read a box into an array of its shape whose rows are contiguous: one copy less."""
         wanted = self._planes[box.start[0] : box.stop[0]]
         rows, columns = (box.start[1], box.stop[1]), (box.start[2], box.stop[2])
         with _descriptors() as open_file:
-            for z, plane in enumerate(wanted):
-                volume[z] = read_plane(plane, open_file(plane.path), rows, columns)
-        return volume
+            for plane, place in zip(wanted, out, strict=True):
+                read_plane(plane, open_file(plane.file), rows, columns, place)
 
 
 def open_tiff_stack(path: Path, choice: Choice) -> TiffSource:
@@ -71,91 +80,91 @@ def open_tiff_stack(path: Path, choice: Choice) -> TiffSource:
     Raises
     ------
     VolumeError
-        If the file is damaged, or is not one grey uint8 or uint16 volume.
+        If the file is damaged, or is not one grey volume of real numbers.
+    UsageError
+        If the chosen channel or series does not exist.
     """
-    chosen_channel(1, choice, str(path))
-    with _opened(path) as tif:
-        facts = stack_facts(tif, path)
-        size, decoders = path.stat().st_size, dict[Any, Any]()
-        planes = [plane_of(page, path, k, size, decoders) for k, page in enumerate(tif.pages)]
-    planes = _declared_planes(planes, facts, path)
-    return TiffSource(
-        path,
-        planes,
-        description=f"{facts.origin} of {len(planes)} planes",
-        spacing_um=facts.spacing_um,
-    )
+    return _source(path, stack_of(path, choice, Decoders()))
 
 
 def open_tiff_slices(path: Path, files: list[Path], choice: Choice) -> TiffSource:
-    """Open a folder of slices, one file a plane, in the order of their numbers.
+    """Open a folder of slices, one file a plane, or of stacks, one after the other along z.
+
+    Parameters
+    ----------
+    path : path
+        The folder.
+    files : list of paths
+        Its TIFF files, in any order; their numbers give it.
+    choice : Choice
+        The channel, where names (``_ch0``), pages or samples give several.
 
     Raises
     ------
     VolumeError
-        If a slice is missing, doubled, damaged or unlike the others; the message names the file.
+        If slices are missing, doubled, damaged or unlike the others; the message names the first
+        few and counts them all.
+    UsageError
+        If the chosen channel does not exist.
     """
-    chosen_channel(1, choice, str(path))
-    decoders: dict[Any, Any] = {}
-    planes = []
-    for file in ordered_slices(files):
-        with _opened(file) as tif:
-            if len(tif.pages) != 1:
-                raise VolumeError(
-                    f"{file} has {len(tif.pages)} pages in a folder of {len(files)} files; "
-                    "a slice has one"
-                )
-            planes.append(plane_of(tif.pages[0], file, 0, file.stat().st_size, decoders))
-    return TiffSource(path, planes, description=f"{len(planes)} TIFF slices", spacing_um=None)
+    return _source(path, folder_stack(path, files, choice))
 
 
-def _declared_planes(planes: list[Plane], facts: StackFacts, path: Path) -> list[Plane]:
-    """Match pages with the declared planes; ImageJ beyond 4 GB lists only the first of them."""
-    declared = facts.planes
-    if declared is None or declared == len(planes):
-        return planes
-    first = planes[0]
-    end = first.offsets[0] + declared * first.sizes[0]
-    if len(planes) == 1 and first.page is None and end <= path.stat().st_size:
-        starts = (first.offsets[0] + k * first.sizes[0] for k in range(declared))
-        return [replace(first, number=k, offsets=(at,)) for k, at in enumerate(starts)]
-    raise VolumeError(
-        f"{path} declares {declared} planes and holds {len(planes)}: it is truncated or was "
-        "edited. Copy or export it again"
+def _source(path: Path, stack: Stack) -> TiffSource:
+    return TiffSource(
+        path,
+        stack.planes,
+        description=stack.description,
+        spacing_um=stack.spacing_um,
+        channels=stack.channels,
+        notes=stack.notes,
     )
 
 
-@contextmanager
-def _opened(path: Path) -> Iterator[Any]:
-    """Open for reading the directory of pages; any doubt about it is a VolumeError."""
-    try:
-        with tifffile_log_is_error(path), tifffile.TiffFile(path) as tif:
-            if not len(tif.pages):
-                raise VolumeError(f"{path} holds no image")
-            yield tif
-    except VolumeError:
-        raise
-    except Exception as error:  # damaged tags surface as almost any type
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise VolumeError(f"{path} is not a readable TIFF file: {reason}") from error
+def _check_alike(planes: list[Plane]) -> None:
+    kinds = Counter(plane.kind for plane in planes)
+    if len(kinds) == 1:
+        return
+    usual = kinds.most_common(1)[0][0]
+    odd = [f"{p.where} is {_kind(p.kind)}" for p in planes if p.kind != usual]
+    raise VolumeError(
+        f"{listed(odd, len(planes), 'planes')}; the others are {_kind(usual)}: all planes of a "
+        "brain are alike"
+    )
+
+
+def _kind(kind: tuple[tuple[int, int], str, int]) -> str:
+    (height, width), dtype, samples = kind
+    return f"{height} x {width} {np.dtype(dtype)}" + (
+        f" of {samples} samples" if samples > 1 else ""
+    )
+
+
+def _storage_notes(planes: list[Plane]) -> tuple[str, ...]:
+    methods = {plane.layout.compression for plane in planes}
+    notes = []
+    if len(methods) > 1:
+        notes.append(f"planes are compressed in {len(methods)} ways")
+    if methods - set(_CHECKED):
+        notes.append(
+            "the voxels carry no checksum: a bit that flipped on a disk or in a copy cannot be seen"
+        )
+    return tuple(notes)
 
 
 @contextmanager
-def _descriptors() -> Iterator[Any]:
+def _descriptors() -> Iterator[Callable[[StoredFile], int]]:
     """Open files one at a time: neighbouring planes are mostly in the same one."""
-    current: list[tuple[Path, int]] = []
+    current: list[tuple[StoredFile, int]] = []
 
     def close() -> None:
         while current:
             os.close(current.pop()[1])
 
-    def open_file(path: Path) -> int:
-        if not current or current[0][0] != path:
+    def open_file(file: StoredFile) -> int:
+        if not current or current[0][0] is not file:
             close()
-            try:
-                current.append((path, os.open(path, os.O_RDONLY)))
-            except OSError as error:
-                raise VolumeError(f"{path} cannot be opened any more: {error.strerror}") from error
+            current.append((file, file.open()))
         return current[0][1]
 
     try:
@@ -165,20 +174,19 @@ def _descriptors() -> Iterator[Any]:
 
 
 def _identity(path: Path, planes: list[Plane]) -> Identity:
-    files = sorted({plane.path for plane in planes})
+    files = {plane.file.path: plane.file.size for plane in planes}
+    layout = hashlib.sha256()
+    stored = {plane.layout: repr(plane.layout.facts()) for plane in planes}
+    for plane in planes:
+        layout.update(f"{plane.facts()}{stored[plane.layout]}".encode())
     with _descriptors() as open_file:
         heads = b"".join(
-            os.pread(open_file(p.path), min(p.sizes[0], 4096), p.offsets[0])
-            for p in (planes[0], planes[-1])
+            plane.head(open_file(plane.file), 4096) for plane in (planes[0], planes[-1])
         )
     return Identity(
         name=path.name,
         files=len(files),
-        bytes=sum(file.stat().st_size for file in files),
-        layout=digest([[plane.path.name, *plane.facts] for plane in planes]),
+        bytes=sum(files.values()),
+        layout=layout.hexdigest()[:16],
         sample=digest(heads),
     )
-
-
-def _name(plane: Plane) -> str:
-    return f"{plane.path} page {plane.number}" if plane.number else str(plane.path)
