@@ -17,8 +17,6 @@ from neuroconn.errors import InterruptedRunError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from distributed import Client
-
     from neuroconn.volume.converter import ConvertProgress, ConvertReport
 
 _SETTINGS = (
@@ -181,7 +179,7 @@ def _settings(
 
 
 @contextmanager
-def _client(scheduler: str | None) -> Iterator[Client | None]:
+def _client(scheduler: str | None) -> Iterator[Any]:
     """Connect to workers, if any are asked for."""
     if scheduler is None:
         yield None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import zlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
@@ -49,6 +50,21 @@ class _OpenBand:
     waiting: set[ZYX]
 
 
+class _Scratch(threading.local):
+    """A buffer for each thread: fresh memory for every shard would cost as much as reducing it."""
+
+    def __init__(self) -> None:
+        self._bytes = np.empty(0, np.uint8)
+
+    def copy(self, voxels: NDArray[Any]) -> NDArray[Any]:
+        """Return voxels in order in memory, until the thread asks again."""
+        if self._bytes.size < voxels.nbytes:
+            self._bytes = np.empty(voxels.nbytes, np.uint8)
+        part = self._bytes[: voxels.nbytes].view(voxels.dtype).reshape(voxels.shape)
+        part[...] = voxels
+        return part
+
+
 class Cascade:
     """Takes bands of level 0 in plan order and writes every level up to ``top``.
 
@@ -85,6 +101,7 @@ class Cascade:
         self._arrays, self._plan, self._pool, self._observe = arrays, plan, pool, observe
         self._top = len(plan.levels) - 1 if top is None else top
         self._written = set() if written is None else written
+        self._scratch = _Scratch()
         self._open: dict[int, _OpenBand] = {}
 
     @property
@@ -98,7 +115,7 @@ class Cascade:
         box = self._plan.bands(level).core(band)
 
         def one(shard: Box) -> int | None:
-            part = np.ascontiguousarray(voxels[shard.within(box)])
+            part = self._scratch.copy(voxels[shard.within(box)])
             if level == 0 and self._observe is not None:
                 self._observe(shard, part)
             self._reduce(level, shard, part, above)

@@ -86,12 +86,12 @@ class ConvertPlan:
     def peak_bytes(self, threads: int) -> int:
         """Memory a conversion needs at most: two bands of level 0, one of each coarser level.
 
-        Each writer holds its shard as voxels, as compressed chunks and as a file; readers hold a
+        Each writer holds its shard twice as voxels, as compressed chunks and as a file; readers hold a
         quarter of a band before it is in its place.
         """
         bands = [self.bands(level).core((0, 0, 0)).size for level in range(len(self.levels))]
         shard = self.grid(0).core((0, 0, 0)).size
-        voxels = 9 * bands[0] // 4 + sum(bands[1:]) + (threads + SPARE_WRITERS) * 4 * shard
+        voxels = 9 * bands[0] // 4 + sum(bands[1:]) + (threads + SPARE_WRITERS) * 5 * shard
         return PROCESS_BYTES + voxels * self.itemsize
 
 

@@ -98,13 +98,14 @@ def write_bands(
         cascade = Cascade(
             arrays, work.plan, writers, written=written, top=top, observe=observer.observe
         )
-        for band, read in _ahead(work, bands, readers):
+        buffers = _Buffers()
+        for band, read in _ahead(work, bands, readers, buffers):
             if read.bad and not work.fill_bad:
                 raise DamagedError(read.bad)
             observer.begin(work.plan.bands(0).core(band), work.source.dtype, read.clipped)
             finished = cascade.absorb(0, band, read.voxels)
             bad = read.bad
-            del read  # two bands are in memory, not three
+            buffers.free(read.voxels)
             _settle(work, arrays, finished)
             yield BandRecord(finished, observer.counts, bad)
 
@@ -193,19 +194,40 @@ def _objects(array: Any, shard: Box) -> Iterator[Path]:
             yield path
 
 
-def _ahead(work: Work, bands: Sequence[ZYX], readers: Executor) -> Iterator[tuple[ZYX, _Read]]:
+class _Buffers:
+    """Memory of bands, used again: two of them, one being read and one being written."""
+
+    def __init__(self) -> None:
+        self._free: list[NDArray[Any]] = []
+
+    def take(self, shape: ZYX, dtype: np.dtype[Any]) -> NDArray[Any]:
+        """Return an array with anything in it."""
+        size = shape[0] * shape[1] * shape[2]
+        buffer = self._free.pop() if self._free else np.empty(size, dtype)
+        if buffer.size < size:
+            buffer = np.empty(size, dtype)
+        return buffer[:size].reshape(shape)
+
+    def free(self, voxels: NDArray[Any]) -> None:
+        """Take back an array nobody looks at any more."""
+        flat: Any = voxels.base
+        self._free.append(flat)
+
+
+def _ahead(
+    work: Work, bands: Sequence[ZYX], readers: Executor, buffers: _Buffers
+) -> Iterator[tuple[ZYX, _Read]]:
     """Read bands, the next one while the present one is written."""
     pending: tuple[ZYX, NDArray[Any], list[Future[tuple[list[BadPlace], int]]]] | None = None
     try:
         for band in [*bands, None]:
-            following = None if band is None else (band, *_start(work, band, readers))
+            following = None if band is None else (band, *_start(work, band, readers, buffers))
             if pending is not None:
                 ready, voxels, parts = pending
                 results = [part.result() for part in parts]
                 bad = tuple(place for places, _ in results for place in places)
                 pending = following
                 yield ready, _Read(voxels, bad, sum(clipped for _, clipped in results))
-                del voxels
             pending = following
     finally:
         for part in pending[2] if pending else []:
@@ -213,10 +235,10 @@ def _ahead(work: Work, bands: Sequence[ZYX], readers: Executor) -> Iterator[tupl
 
 
 def _start(
-    work: Work, band: ZYX, readers: Executor
+    work: Work, band: ZYX, readers: Executor, buffers: _Buffers
 ) -> tuple[NDArray[Any], list[Future[tuple[list[BadPlace], int]]]]:
     box = work.plan.bands(0).core(band)
-    voxels = np.empty(box.shape, work.source.dtype)
+    voxels = buffers.take(box.shape, work.source.dtype)
 
     def fill(piece: Box) -> tuple[list[BadPlace], int]:
         part, bad, clipped = read_on(work.source, piece)

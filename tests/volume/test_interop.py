@@ -179,7 +179,6 @@ def test_the_two_versions_say_the_same(images: dict[tuple[str, int], Image]) -> 
         assert json.dumps(old["multiscales"][0][key]) == json.dumps(new["multiscales"][0][key])
 
 
-@pytest.mark.viewer
 def test_ome_zarr_py_reads_the_same_voxels_at_the_same_places(image: Image) -> None:
     from ome_zarr.io import parse_url
     from ome_zarr.reader import Reader

@@ -221,6 +221,7 @@ def test_blosc_knows_how_long_a_voxel_is(tmp_path: Path, zarr_format: int, dtype
 
     # The fourth byte of a blosc header; without it a shuffle would move the wrong bytes together.
     assert path is not None
+    assert image.array(0).dtype == np.dtype(dtype).newbyteorder("<")
     assert path.read_bytes()[3] == np.dtype(dtype).itemsize
     assert path.relative_to(image.path).parts[-4:] == (("c",) if zarr_format == 3 else ("0",)) + (
         "1", "2", "0",

@@ -61,7 +61,11 @@ def _axis_names(dataset: Any) -> list[list[str]]:
     axes = dataset.attrs.get("axes")
     if axes is not None:
         found.append(list(text(axes) or ""))
-    return [*found, [dimension.label for dimension in dataset.dims]]
+    # As an attribute: the function of HDF5 that reads labels crashes on damaged ones.
+    labels = dataset.attrs.get("DIMENSION_LABELS")
+    if labels is not None:
+        found.append([text(label) or "" for label in labels])
+    return found
 
 
 def _open_plain(path: Path, file: Any, choice: Choice) -> Source:

@@ -29,7 +29,7 @@ from neuroconn.volume.sources.hdf5_checks import (
     checked_filters,
     checked_shape,
 )
-from neuroconn.volume.sources.hdf5_file import follow, h5py_module, one_line, open_for_reading
+from neuroconn.volume.sources.hdf5_file import follow, h5py_module, one_line, open_for_voxels
 
 CACHE_BYTES = 256 * 2**20
 """Decoded chunks the library may keep, where it decodes."""
@@ -168,8 +168,7 @@ class Hdf5Array:
             (_SHUFFLE, _DEFLATE),
         )
         plain = dataset.id.get_type() == h5py_module().h5t.py_create(self.dtype)
-        file = dataset.file
-        return known and bool(plain) and file.driver == "sec2" and file.userblock_size == 0
+        return known and bool(plain) and dataset.file.userblock_size == 0
 
     def _handle(self) -> _Open:
         with self._lock:
@@ -178,7 +177,7 @@ class Hdf5Array:
             return self._opened
 
     def _reopened(self) -> _Open:
-        file = open_for_reading(self.path, self._cache_bytes())
+        file = open_for_voxels(self.path, self._cache_bytes())
         dataset = follow(file, self.name, str(self.path))
         facts = (getattr(dataset, "shape", None), getattr(dataset, "dtype", None))
         if dataset is None or facts != (self.shape, self.dtype):

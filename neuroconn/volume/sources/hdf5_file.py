@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from neuroconn.errors import NeuroconnError, VolumeError
+from neuroconn.volume.sources.hdf5_guard import GuardedFile
 
 MAX_OBJECTS = 20_000
 """Groups and arrays that are looked at; a container with more wants its array named."""
@@ -52,22 +53,19 @@ def one_line(where: str, advice: str = "copy it again") -> Iterator[None]:
 
 
 @contextmanager
-def opened(path: Path, *, cache_bytes: int | None = None) -> Iterator[Any]:
+def opened(path: Path) -> Iterator[Any]:
     """Open a file for reading its structure; what goes wrong meanwhile is a VolumeError."""
-    h5py_module()
-    with one_line(str(path)):
-        file = open_for_reading(path, cache_bytes)
-        try:
-            yield file
-        finally:
-            file.close()
-
-
-def open_for_reading(path: Path, cache_bytes: int | None = None) -> Any:
-    """Open a file, with a cache for this many bytes of decoded chunks."""
     h5py = h5py_module()
-    cache = {} if cache_bytes is None else {"rdcc_nbytes": cache_bytes, "rdcc_nslots": 100_003}
-    return h5py.File(path, "r", locking="best-effort", **cache)
+    with one_line(str(path)), GuardedFile(path) as raw, h5py.File(raw, "r") as file:
+        raw.checks = file.id.get_create_plist().get_sizes() == (8, 8)
+        yield file
+
+
+def open_for_voxels(path: Path, cache_bytes: int) -> Any:
+    """Open a file whose structure has been seen, with a cache for decoded chunks."""
+    return h5py_module().File(
+        path, "r", locking="best-effort", rdcc_nbytes=cache_bytes, rdcc_nslots=100_003
+    )
 
 
 def follow(file: Any, name: str, where: str) -> Any | None:

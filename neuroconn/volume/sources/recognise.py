@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import importlib
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,6 +87,11 @@ def _open_file(path: Path, choice: Choice) -> Source:
     foreign = next((name for magic, name in _FOREIGN.items() if head.startswith(magic)), None)
     if foreign:
         raise VolumeError(f"{path} is {foreign}, which is not read; export it as TIFF or OME-Zarr")
+    if path.suffix.lower() in (".raw", ".zraw", ".img"):
+        raise VolumeError(
+            f"{path} holds voxels and no word about them; name the header beside it (.nhdr, .mhd, "
+            ".hdr)"
+        )
     raise VolumeError(
         f"{path} is of no known format (it starts with {head[:8]!r}); docs/formats.md lists them"
     )
@@ -147,5 +153,5 @@ def _unzipped(path: Path, head: bytes) -> bytes:
     try:
         with gzip.open(path) as file:
             return file.read(HEAD)
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise VolumeError(f"{path} is a damaged gzip file ({error}); copy it again") from error

@@ -48,7 +48,10 @@ def folder_stack(path: Path, files: list[Path], choice: Choice) -> Stack:
 def _ome_file(files: Sequence[Path], choice: Choice) -> Path | None:
     """Return the file whose OME-XML lays one volume over the files of a folder, if one does."""
     for file in sorted(files, key=lambda f: natural_key(f.name))[:3]:
-        named = ome_files(file, choice)
+        try:
+            named = ome_files(file, choice)
+        except VolumeError:  # told with all others that are damaged
+            continue
         if len(named) > 1:
             strangers = [f.name for f in files if f not in named]
             if strangers:

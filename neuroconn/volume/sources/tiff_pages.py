@@ -139,7 +139,7 @@ def _encoded(
             _fill(plane, descriptor, start, run)
             data = run.tobytes()
         for k in range(first, last):
-            yield data[offsets[k] - start :][: sizes[k]]
+            yield data[offsets[k] - start : offsets[k] - start + sizes[k]]
         first = last
 
 

@@ -13,6 +13,7 @@ import json
 import os
 import sys
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import product
 from pathlib import Path
@@ -78,5 +79,9 @@ def write(payload: str, output: str) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    parts = {"read": read, "encode": encode, "write": write}
+    parts: dict[str, Callable[..., dict[str, float]]] = {
+        "read": read,
+        "encode": encode,
+        "write": write,
+    }
     print(json.dumps(parts[sys.argv[1]](*sys.argv[2:])))

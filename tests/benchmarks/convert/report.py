@@ -177,7 +177,7 @@ def _notes(found: dict[str, Any]) -> list[str]:
         share = middle(verify["runs"], "wall") / ours
         notes.append(f"Verifying takes {share:.2f} of the time of converting.")
     for kind in ("lzw", "zlib"):
-        result, reading = rows.get(f"neuroconn, {kind.replace('lzw', 'LZW')} source"), None
+        result = rows.get(f"neuroconn, {kind.replace('lzw', 'LZW')} source")
         reading = found["floor"].get(f"R {kind}")
         if result and result["runs"] and reading:
             wall = middle(result["runs"], "wall") / middle(reading, "wall")

@@ -280,11 +280,23 @@ def test_what_is_no_grey_volume_is_refused_by_name(tmp_path: Path, case: str) ->
 
 @pytest.mark.parametrize(
     "name",
-    ["../a.raw", "/etc/passwd", "sub/../../a.raw", "C:\\a.raw", "\\\\host\\a", "", "link", "."],
+    [
+        "../a.raw",
+        "/etc/passwd",
+        "sub/../../a.raw",
+        "sub/../b.raw",
+        "C:\\a.raw",
+        "\\\\host\\a",
+        "",
+        "link",
+        ".",
+    ],
 )
 def test_data_outside_the_folder_are_refused(tmp_path: Path, name: str) -> None:
     (tmp_path / "in").mkdir()
     (tmp_path / "a.raw").write_bytes(VOXELS.tobytes())
+    (tmp_path / "in" / "sub").mkdir()
+    (tmp_path / "in" / "b.raw").write_bytes(VOXELS.tobytes())
     (tmp_path / "in" / "link").symlink_to(tmp_path / "a.raw")
 
     with pytest.raises(VolumeError):

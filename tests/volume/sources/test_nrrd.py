@@ -309,11 +309,23 @@ def test_a_newer_version_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["../a.raw", "/etc/passwd", "sub/../../a.raw", "C:\\a.raw", "\\\\host\\a.raw", "", "link", "."],
+    [
+        "../a.raw",
+        "/etc/passwd",
+        "sub/../../a.raw",
+        "sub/../b.raw",
+        "C:\\a.raw",
+        "\\\\host\\a.raw",
+        "",
+        "link",
+        ".",
+    ],
 )
 def test_data_outside_the_folder_are_refused(tmp_path: Path, name: str) -> None:
     (tmp_path / "in").mkdir()
     (tmp_path / "a.raw").write_bytes(VOXELS.tobytes())
+    (tmp_path / "in" / "sub").mkdir()
+    (tmp_path / "in" / "b.raw").write_bytes(VOXELS.tobytes())
     (tmp_path / "in" / "link").symlink_to(tmp_path / "a.raw")
 
     with pytest.raises(VolumeError):

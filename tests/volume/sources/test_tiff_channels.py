@@ -75,7 +75,9 @@ def test_a_channel_of_a_stack_by_tifffile_is_chosen(
 
 def test_axes_that_tifffile_names_are_believed(tmp_path: Path) -> None:
     for axes, voxels in (("ZCYX", VOXELS), ("CZYX", VOXELS.transpose(1, 0, 2, 3))):
-        tifffile.imwrite(tmp_path / "a.tif", voxels, metadata={"axes": axes})
+        tifffile.imwrite(
+            tmp_path / "a.tif", voxels, photometric="minisblack", metadata={"axes": axes}
+        )
         every_channel_is_right(tmp_path / "a.tif")
 
 

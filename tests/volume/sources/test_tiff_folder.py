@@ -1,4 +1,4 @@
-"""A folder of TIFF slices or stacks: ordered, complete and alike, or refused with every offender."""
+"""A folder of TIFF slices or stacks: ordered, complete, alike, or refused by every name."""
 
 import os
 from pathlib import Path

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from job import LEVEL, Job, timed
 
@@ -23,7 +24,7 @@ def prepare(job: Job) -> Callable[[], None]:
     return run
 
 
-def _settings(aqz, job, shape):  # type: ignore[no-untyped-def]
+def _settings(aqz: Any, job: Job, shape: tuple[int, ...]) -> Any:
     chunk, chunks_a_shard = (64, 4) if job.option == "shard" else (128, 1)
     dimensions = [
         aqz.Dimension(
