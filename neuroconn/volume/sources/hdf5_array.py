@@ -29,7 +29,7 @@ from neuroconn.volume.sources.hdf5_checks import (
     checked_filters,
     checked_shape,
 )
-from neuroconn.volume.sources.hdf5_file import follow, h5py_module, one_line, open_for_voxels
+from neuroconn.volume.sources.hdf5_file import follow, h5py_module, one_line, open_for_reading
 
 CACHE_BYTES = 256 * 2**20
 """Decoded chunks the library may keep, where it decodes."""
@@ -177,7 +177,7 @@ class Hdf5Array:
             return self._opened
 
     def _reopened(self) -> _Open:
-        file = open_for_voxels(self.path, self._cache_bytes())
+        file = open_for_reading(self.path, self._cache_bytes())
         dataset = follow(file, self.name, str(self.path))
         facts = (getattr(dataset, "shape", None), getattr(dataset, "dtype", None))
         if dataset is None or facts != (self.shape, self.dtype):

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from neuroconn.errors import NeuroconnError, VolumeError
-from neuroconn.volume.sources.hdf5_guard import GuardedFile
 
 MAX_OBJECTS = 20_000
 """Groups and arrays that are looked at; a container with more wants its array named."""
@@ -55,14 +54,12 @@ def one_line(where: str, advice: str = "copy it again") -> Iterator[None]:
 @contextmanager
 def opened(path: Path) -> Iterator[Any]:
     """Open a file for reading its structure; what goes wrong meanwhile is a VolumeError."""
-    h5py = h5py_module()
-    with one_line(str(path)), GuardedFile(path) as raw, h5py.File(raw, "r") as file:
-        raw.checks = file.id.get_create_plist().get_sizes() == (8, 8)
+    with one_line(str(path)), open_for_reading(path) as file:
         yield file
 
 
-def open_for_voxels(path: Path, cache_bytes: int) -> Any:
-    """Open a file whose structure has been seen, with a cache for decoded chunks."""
+def open_for_reading(path: Path, cache_bytes: int = 2**20) -> Any:
+    """Open a file, with a cache for so many bytes of decoded chunks."""
     return h5py_module().File(
         path, "r", locking="best-effort", rdcc_nbytes=cache_bytes, rdcc_nslots=100_003
     )
@@ -149,28 +146,6 @@ def arrays_in(file: Any, where: str) -> list[tuple[str, Any]]:
             elif isinstance(item, h5py.Dataset):
                 found.append((f"{path}/{name}".removeprefix("/"), item))
     return sorted(found, key=lambda entry: entry[0])
-
-
-def text(value: Any) -> str | None:
-    r"""Return an attribute as text, whichever of HDF5's ways of storing text was used.
-
-    Imaris stores each character on its own.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> text(np.array([b"1", b"2", b"8"])), text(b"um\x00"), text("um"), text(None)
-    ('128', 'um', 'um', None)
-    """
-    if value is None:
-        return None
-    if hasattr(value, "tolist"):
-        value = value.tolist()
-    parts = value if isinstance(value, list) else [value]
-    joined = "".join(
-        p.decode("utf-8", "replace") if isinstance(p, bytes) else str(p) for p in parts
-    )
-    return joined.replace("\0", "").strip()
 
 
 def _link(group: Any, name: str) -> tuple[str | None, str]:

@@ -16,12 +16,18 @@ from neuroconn.errors import UsageError, VolumeError
 from neuroconn.geometry import ZYX
 from neuroconn.volume.sources.base import Choice, chosen_channel
 from neuroconn.volume.sources.hdf5_array import Hdf5Array
-from neuroconn.volume.sources.hdf5_file import follow, has_member, text
+from neuroconn.volume.sources.hdf5_attributes import attributes_of, text
+from neuroconn.volume.sources.hdf5_file import follow, has_member
 from neuroconn.volume.sources.hdf5_source import Hdf5Source
 from neuroconn.volume.sources.units import lengths_um, micrometres_per
 
 _DATA = re.compile(r"/?DataSet/ResolutionLevel \d+/TimePoint (\d+)/Channel (\d+)/Data")
 _RECORDING = tuple(f"RecordingEntry{what}Spacing" for what in ("Plane", "Line", "Sample"))
+_SIZES = ("ImageSizeZ", "ImageSizeY", "ImageSizeX")
+_FACTS = (
+    *(f"Ext{end}{axis}" for end in ("Min", "Max") for axis in range(3)),
+    "Unit", "X", "Y", "Z", *_RECORDING,
+)  # fmt: skip
 
 
 class ImarisSource(Hdf5Source):
@@ -56,8 +62,9 @@ def open_imaris(path: Path, file: Any, choice: Choice) -> ImarisSource:
     info = follow(file, "DataSetInfo/Image", str(path))
     facts: dict[str, str] = {}
     if info is not None:
-        facts = {key: text(value) or "" for key, value in info.attrs.items()}
-    shape, notes = _size(array, follow(file, name.rpartition("/")[0], str(path)), facts)
+        facts = {key: text(value) or "" for key, value in attributes_of(path, info, _FACTS).items()}
+    channel = follow(file, name.rpartition("/")[0], str(path))
+    shape, notes = _size(array, attributes_of(path, channel, _SIZES), facts)
     source = ImarisSource(array, shape=shape)
     source.channels = channels
     source.description = f"Imaris file, {name.removesuffix('/Data')}"
@@ -95,14 +102,16 @@ def _numbered(group: Any, kind: str) -> list[int]:
     return sorted(int(match[1]) for match in matches if match)
 
 
-def _size(array: Hdf5Array, channel: Any, image: dict[str, str]) -> tuple[ZYX, tuple[str, ...]]:
+def _size(
+    array: Hdf5Array, channel: dict[str, Any], image: dict[str, str]
+) -> tuple[ZYX, tuple[str, ...]]:
     """Return the size of the volume: what is stored is filled up to whole chunks.
 
     The channel says it; ``X``, ``Y`` and ``Z`` of the image are unreliable, and only believed if
     they fit.
     """
     z, y, x = array.shape
-    stated = [text(channel.attrs.get(f"ImageSize{axis}")) for axis in "ZYX"]
+    stated = [text(channel.get(size)) for size in _SIZES]
     if all(stated):
         size = _whole_numbers(stated)
         if size is None or not _fits(size, array):

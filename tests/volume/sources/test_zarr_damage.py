@@ -11,7 +11,6 @@ import numcodecs
 import numpy as np
 import pytest
 import zarr
-from hypothesis import strategies as st
 
 from neuroconn.errors import InterruptedRunError, VolumeError
 from neuroconn.geometry import Box
@@ -42,12 +41,6 @@ LAYOUTS: list[dict[str, Any]] = [
 def stored(path: Path, voxels: Any = VOXELS, **layout: Any) -> Path:
     zarr.create_array(path, data=voxels, **{"chunks": (4,) * voxels.ndim, **layout})
     return path
-
-
-def boxes(data: st.DataObject) -> Box:
-    a = [data.draw(st.integers(0, n - 1)) for n in SHAPE]
-    b = [data.draw(st.integers(k + 1, n)) for k, n in zip(a, SHAPE, strict=True)]
-    return Box((a[0], a[1], a[2]), (b[0], b[1], b[2]))
 
 
 def refuse(path: Path, reason: str, error: type[Exception] = VolumeError, **choice: Any) -> None:
