@@ -16,7 +16,7 @@ from typing import Any
 from neuroconn.errors import VolumeError
 from neuroconn.volume.sources.hdf5_file import h5py_module
 
-PATIENCE = 60.0
+PATIENCE = 30.0
 """Seconds the other process may take; it needs less than one."""
 
 _CHILD = """
