@@ -1,6 +1,5 @@
 """The guard in front of the v3dpbd decoder: runs are counted as the library decodes them."""
 
-
 import numpy as np
 import pytest
 from hypothesis import given, settings

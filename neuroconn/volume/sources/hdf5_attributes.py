@@ -32,7 +32,7 @@ def plain(value):
     if isinstance(value, (list, tuple)):
         return [plain(v) for v in value]
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
-print(json.dumps({name: plain(value) for name, value in values.items()}))
+json.dump({name: plain(value) for name, value in values.items()}, sys.stdout)
 """
 
 

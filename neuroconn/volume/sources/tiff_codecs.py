@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+import numcodecs.zstd
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
@@ -27,6 +28,7 @@ with (rows, columns, samples) voxels in native byte order, or an exception says 
 
 _PLAIN = {1, 5, 8, 32773, 32946, 34925, 50000}
 """None, LZW, deflate, PackBits, the other deflate, LZMA, Zstandard."""
+_ZSTD = 50000
 _JPEG_TABLES = 347
 
 
@@ -133,7 +135,7 @@ class Decoders:
 
 def _decoder(layout: Layout, directory: Directory, tables: bytes) -> Decoder:
     try:
-        decompress = tifffile.TIFF.DECOMPRESSORS[layout.compression]
+        decompress = _decompressor(layout.compression)
         undelta = tifffile.TIFF.UNPREDICTORS[layout.predictor]
     except KeyError:
         raise VolumeError(
@@ -149,9 +151,32 @@ def _decoder(layout: Layout, directory: Directory, tables: bytes) -> Decoder:
             None if layout.predictor == 1 else undelta,
             finished,
         )
-    if not layout.is_whole:
-        _needs_imagecodecs(layout, directory)
+    if not layout.is_whole and not _has_imagecodecs():
+        raise VolumeError(
+            f"{directory.where} packs {layout.bits} bits a voxel, which needs imagecodecs, which "
+            "is not installed; pip install 'neuroconn[tiff]'"
+        )
     return TifffileDecoder(layout, _decode_of(directory), tables or None)
+
+
+def _decompressor(compression: int) -> Callable[..., Any]:
+    if compression == _ZSTD and not _has_imagecodecs():
+        return _zstd  # tifffile would find out at the first strip that it has none
+    decompress: Callable[..., Any] = tifffile.TIFF.DECOMPRESSORS[compression]
+    return decompress
+
+
+def _zstd(data: bytes, *, out: Any) -> bytes:
+    decoded: bytes = numcodecs.zstd.decompress(data)
+    return decoded
+
+
+def _has_imagecodecs() -> bool:
+    try:
+        import imagecodecs  # noqa: F401
+    except ImportError:
+        return False
+    return True
 
 
 def _decode_of(directory: Directory) -> Callable[..., Any]:
@@ -163,16 +188,6 @@ def _decode_of(directory: Directory) -> Callable[..., Any]:
             return decode
     except Exception as error:  # damaged tags surface as almost any type
         raise VolumeError(f"{directory.where} cannot be decoded: {one_line(error)}") from error
-
-
-def _needs_imagecodecs(layout: Layout, directory: Directory) -> None:
-    try:
-        import imagecodecs  # noqa: F401
-    except ImportError:
-        raise VolumeError(
-            f"{directory.where} packs {layout.bits} bits a voxel, which needs imagecodecs, which "
-            "is not installed; pip install 'neuroconn[tiff]'"
-        ) from None
 
 
 def _codec(layout: Layout) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 
 from neuroconn.errors import VolumeError
 
-KEPT = 256
+KEPT = 16
 """Entries up to which a table is kept in memory; longer ones are read again when needed."""
 
 

@@ -3,6 +3,7 @@
 import hashlib
 import pickle
 import warnings
+import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import product
@@ -178,6 +179,17 @@ def test_a_checksum_or_a_size_tells_wrong_voxels(
         read = _rescue(path)
         # A flipped bit of the compression level, in the second byte, changes no voxel.
         assert read is None or np.array_equal(read, voxels)
+
+
+def test_a_chunk_without_its_checksum_is_damage(
+    save: Callable[..., Path], voxels: NDArray[np.uint16]
+) -> None:
+    path = save(**STORED["gzip"])
+    with h5py.File(path, "a") as file:
+        chunk = zlib.compress(voxels[:4, :8, :8].tobytes())
+        file["volume/raw"].id.write_direct_chunk((0, 0, 0), chunk[:-2])
+    with pytest.raises(VolumeError, match="dataset volume/raw"):
+        open_source(path).read(Box((0, 0, 0), (1, 1, 1)))
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 import re
 import struct
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -202,6 +203,30 @@ def test_a_strip_filled_up_beyond_the_last_row_is_read(tmp_path: Path) -> None:
     np.testing.assert_array_equal(open_source(path).read(Box.of_shape((1, 33, 29))), VOXELS[:1])
 
 
+@pytest.mark.parametrize("layout", [{}, {"tile": (16, 16)}], ids=str)
+def test_a_window_may_end_where_the_file_ends(tmp_path: Path, layout: dict[str, Any]) -> None:
+    path = stack(tmp_path / "a.tif", VOXELS[:1], **layout)
+    box = Box((0, 3, 5), (1, 33, 20))
+    with tifffile.TiffFile(path) as tif:
+        end = tif.pages[0].dataoffsets[-1] + tif.pages[0].databytecounts[-1]
+
+    assert path.stat().st_size == end
+    np.testing.assert_array_equal(open_source(path).read(box), VOXELS[:1][box.slices])
+
+
+@pytest.mark.parametrize("compression", [None, "zlib"])
+def test_strips_may_lie_in_any_order(tmp_path: Path, compression: str | None) -> None:
+    path = stack(tmp_path / "a.tif", VOXELS[:1], rowsperstrip=11, compression=compression)
+    with tifffile.TiffFile(path, mode="r+") as tif:
+        for name in ("StripOffsets", "StripByteCounts"):
+            tag = tif.pages[0].tags[name]
+            tag.overwrite(tag.value[::-1])
+    turned = np.concatenate([VOXELS[:1, 22:], VOXELS[:1, 11:22], VOXELS[:1, :11]], axis=1)
+    box = Box((0, 4, 3), (1, 30, 27))
+
+    np.testing.assert_array_equal(open_source(path).read(box), turned[box.slices])
+
+
 def test_imagej_beyond_its_page_list_is_read_from_the_contiguous_block(tmp_path: Path) -> None:
     path = stack(tmp_path / "a.tif", imagej=True, metadata={"axes": "ZYX"})
     with tiff_ifd.tiff_bytes(path) as file:
@@ -372,6 +397,18 @@ def test_a_missing_decoder_names_the_extra(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(tifffile.TIFF, "DECOMPRESSORS", {1: None})
 
     refuse(path, r"LZW.*pip install 'neuroconn\[tiff\]'")
+
+
+def test_what_needs_no_imagecodecs_is_read_without_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = stack(tmp_path / "a.tif", compression="zstd", predictor=True, tile=(16, 16))
+    packed = stack(tmp_path / "b.tif", VOXELS & 4095, bitspersample=12)
+    monkeypatch.setitem(sys.modules, "imagecodecs", None)
+
+    source = open_source(path)
+    np.testing.assert_array_equal(source.read(Box.of_shape(SHAPE)), VOXELS)
+    refuse(packed, "packs 12 bits a voxel, which needs imagecodecs")
 
 
 def test_identity_tells_other_voxels_layouts_and_channels_apart(tmp_path: Path) -> None:
