@@ -177,3 +177,17 @@ def test_places_that_were_filled_are_left_out_of_the_comparison(
     monkeypatch.setattr(comparison, "open_source", opener(damaged()))
 
     assert verify_against(tmp_path / "b", "a") == []
+
+
+def test_a_source_of_which_nothing_can_be_read_is_refused_whole(
+    tmp_path: Path, small: dict[str, Any]
+) -> None:
+    np.savez_compressed(tmp_path / "a.npz", volume=VOXELS)
+    data = bytearray((tmp_path / "a.npz").read_bytes())
+    data[len(data) // 2] ^= 1
+    (tmp_path / "a.npz").write_bytes(data)
+
+    with pytest.raises(VolumeError) as raised:
+        convert(tmp_path / "a.npz", tmp_path / "b", **small, on_bad="fill")
+
+    assert "places of the source" not in str(raised.value)

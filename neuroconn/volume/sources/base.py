@@ -20,6 +20,10 @@ SUPPORTED = ("uint8", "uint16")
 """What a brain stores; everything else needs a mapping that the user states."""
 
 
+class UnreadableError(VolumeError):
+    """Nothing of a source can be read: there are no places to name or to fill with zeros."""
+
+
 @dataclass(frozen=True, slots=True)
 class Identity:
     """Enough of a source to notice that another one has taken its place."""

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from neuroconn.errors import VolumeError
 from neuroconn.geometry import ZYX, Box
-from neuroconn.volume.sources.base import Source
+from neuroconn.volume.sources.base import Source, UnreadableError
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +44,17 @@ def read_on(source: Source, box: Box) -> tuple[NDArray[Any], list[BadPlace], int
         damaged one is halved along the source's own units until the damage is alone.
     clipped : int
         Voxels that a mapping had to clip.
+
+    Raises
+    ------
+    UnreadableError
+        If nothing of the source can be read.
     """
     try:
         voxels, clipped = source.read_counting(box)
         return voxels, [], clipped
+    except UnreadableError:
+        raise
     except VolumeError as error:
         halves = _halves(box, source.unit)
         if halves is None:

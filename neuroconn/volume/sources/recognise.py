@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from neuroconn.errors import VolumeError
+from neuroconn.errors import UsageError, VolumeError
 from neuroconn.volume.sources.base import Choice, Source
 
 HEAD = 512
@@ -35,8 +35,12 @@ class _FileFormat:
     opener: str
     """``module:function`` under ``neuroconn.volume.sources``: formats are imported when met."""
     begins: Callable[[bytes], bool]
+    container: bool = False
+    """Whether it may hold several arrays."""
 
     def open(self, path: Path, choice: Choice) -> Source:
+        if choice.dataset is not None and not self.container:
+            raise UsageError(f"{path} holds one array; leave out --dataset {choice.dataset}")
         return _opener(self.opener)(path, choice)
 
 
@@ -54,16 +58,16 @@ def _is_metaimage(head: bytes) -> bool:
 
 
 _FILES = (
-    _FileFormat("tiff:open_tiff_stack", _magic(*_TIFF)),
-    _FileFormat("hdf5:open_hdf5", _magic(b"\x89HDF\r\n\x1a\n")),
+    _FileFormat("tiff:open_tiff_stack", _magic(*_TIFF), container=True),
+    _FileFormat("hdf5:open_hdf5", _magic(b"\x89HDF\r\n\x1a\n"), container=True),
     _FileFormat("vaa3d_raw:open_v3draw_source", _magic(b"raw_image_stack_by_hpeng")),
     _FileFormat("vaa3d_raw:open_v3dpbd_source", _magic(b"v3d_volume_pkbitdf_encod")),
     _FileFormat("numpy_files:open_npy", _magic(b"\x93NUMPY")),
-    _FileFormat("numpy_files:open_npz", _magic(b"PK\x03\x04")),
+    _FileFormat("numpy_files:open_npz", _magic(b"PK\x03\x04"), container=True),
     _FileFormat("nrrd:open_nrrd", _magic(b"NRRD000")),
     _FileFormat("nifti:open_nifti", _is_nifti),
     _FileFormat("metaimage:open_metaimage", _is_metaimage),
-    _FileFormat("bdv:open_bdv_xml", lambda head: b"<SpimData" in head),
+    _FileFormat("bdv:open_bdv_xml", lambda head: b"<SpimData" in head, container=True),
 )
 
 

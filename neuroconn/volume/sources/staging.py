@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from neuroconn.errors import NeuroconnError, StorageError, VolumeError
+from neuroconn.volume.sources.base import UnreadableError
 
 SPARE = 64 * 2**20
 """Bytes of free space that staging leaves to others."""
@@ -85,7 +86,7 @@ class Staged:
 
         Raises
         ------
-        VolumeError
+        UnreadableError
             If the data are damaged, end early or go on too long. Asking again says the same
             without unpacking again.
         StorageError
@@ -93,13 +94,13 @@ class Staged:
         """
         with self._lock:
             if self._damage is not None:
-                raise VolumeError(self._damage)
+                raise UnreadableError(self._damage)
             if self._array is None:
                 try:
                     self._array = self._unpacked()
                 except VolumeError as error:
                     self._damage = str(error)
-                    raise
+                    raise UnreadableError(self._damage) from error
             return self._array
 
     def _unpacked(self) -> np.memmap[Any, Any]:
