@@ -16,7 +16,7 @@ from neuroconn.volume.convert_run import processors, read_pieces
 from neuroconn.volume.engines import chosen_engine, open_array
 from neuroconn.volume.regions import read_region
 from neuroconn.volume.sources import MappedSource, Mapping, Source, open_source
-from neuroconn.volume.sources.damage import BadPlace, read_on
+from neuroconn.volume.sources.damage import BadPlace, salvage
 from neuroconn.volume.store import Image, open_image
 
 
@@ -63,7 +63,7 @@ def verify_against(
     array = open_array(image, 0, chosen_engine("auto"))
 
     def compare(piece: Box) -> list[str]:
-        wanted, bad, _ = read_on(opened, piece)
+        wanted, bad = salvage(opened, piece)
         differs = read_region(array, piece) != wanted
         for left_out in [*filled, *(Box(place.start, place.stop) for place in bad)]:
             shared = left_out.clip(piece)

@@ -86,8 +86,8 @@ class ConvertPlan:
     def peak_bytes(self, threads: int) -> int:
         """Memory a conversion needs at most: two bands of level 0, one of each coarser level.
 
-        Each writer holds its shard twice as voxels, as compressed chunks and as a file; readers hold a
-        quarter of a band before it is in its place.
+        Each writer holds its shard three times as voxels, as compressed chunks and as a file;
+        readers may hold a quarter of a band before it is in its place.
         """
         bands = [self.bands(level).core((0, 0, 0)).size for level in range(len(self.levels))]
         shard = self.grid(0).core((0, 0, 0)).size

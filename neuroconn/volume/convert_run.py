@@ -27,7 +27,7 @@ from neuroconn.volume.convert_progress import BandRecord, Counts
 from neuroconn.volume.engines import Engine, open_array
 from neuroconn.volume.regions import stored_object
 from neuroconn.volume.sources import Source
-from neuroconn.volume.sources.damage import BadPlace, read_on
+from neuroconn.volume.sources.damage import BadPlace, read_on, salvage
 from neuroconn.volume.statistics_planes import lattice
 from neuroconn.volume.store import Image
 
@@ -139,7 +139,7 @@ def survey_box(source: Source, box: Box, threads: int) -> list[BadPlace]:
     pieces = iter(box.split(_piece(source)))
     with ThreadPoolExecutor(threads) as readers:
         while some := list(islice(pieces, 4 * threads)):
-            for _, places, _ in readers.map(partial(read_on, source), some):
+            for _, places in readers.map(partial(salvage, source), some):
                 bad += places
     return bad
 
@@ -241,9 +241,7 @@ def _start(
     voxels = buffers.take(box.shape, work.source.dtype)
 
     def fill(piece: Box) -> tuple[list[BadPlace], int]:
-        part, bad, clipped = read_on(work.source, piece)
-        voxels[piece.within(box)] = part
-        return bad, clipped
+        return read_on(work.source, piece, voxels[piece.within(box)])
 
     pieces = read_pieces(box, work.source.unit, work.threads)
     return voxels, [readers.submit(fill, piece) for piece in pieces]

@@ -239,13 +239,13 @@ def test_no_source_voxel_is_read_twice(
     from neuroconn.volume.sources.tiff import TiffSource
 
     reads = np.zeros(voxels.shape, np.uint8)
-    read = TiffSource.read
+    read = TiffSource.read_into
 
-    def counted(self: TiffSource, box: Box) -> Any:
+    def counted(self: TiffSource, box: Box, out: Any) -> int:
         reads[box.slices] += 1
-        return read(self, box)
+        return read(self, box, out)
 
-    monkeypatch.setattr(TiffSource, "read", counted)
+    monkeypatch.setattr(TiffSource, "read_into", counted)
     convert(stack, tmp_path / "b", **small)
 
     assert (reads == 1).all()

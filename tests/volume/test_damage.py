@@ -12,7 +12,7 @@ from neuroconn.geometry import ZYX, Box
 from neuroconn.testing import MemorySource
 from neuroconn.volume import comparison, convert, converter, open_image, read_region, verify_against
 from neuroconn.volume.sources import Source
-from neuroconn.volume.sources.damage import read_on
+from neuroconn.volume.sources.damage import salvage
 
 SHAPE = (18, 27, 21)
 VOXELS = np.random.default_rng(1).integers(1, 900, SHAPE).astype(np.uint16)
@@ -52,7 +52,7 @@ def test_damage_is_narrowed_to_units_and_all_else_is_read(
         broken.append(Box(tuple(low), tuple(high)))  # type: ignore[arg-type]
     source = MemorySource(VOXELS, unit, tuple(broken))
 
-    voxels, bad, _ = read_on(source, Box.of_shape(SHAPE))
+    voxels, bad = salvage(source, Box.of_shape(SHAPE))
 
     expected = VOXELS.copy()
     for box in units(source):

@@ -82,9 +82,23 @@ class Source(ABC):
             If the voxels are damaged; the message names the file and the place in it.
         """
 
-    def read_counting(self, box: Box) -> tuple[NDArray[Any], int]:
-        """Return the voxels of a box, and how many of them a mapping had to clip."""
-        return self.read(box), 0
+    def read_into(self, box: Box, out: NDArray[Any]) -> int:
+        """Read a box to where it belongs; formats that can save a copy do.
+
+        Parameters
+        ----------
+        box : Box
+            Voxels inside the volume.
+        out : ndarray, shape of ``box``
+            Rows along x are contiguous.
+
+        Returns
+        -------
+        int
+            Voxels that a mapping had to clip.
+        """
+        out[...] = self.read(box)
+        return 0
 
 
 def chosen_channel(channels: int, choice: Choice, where: str) -> int:

@@ -26,7 +26,7 @@ class BadPlace:
         return f"{', '.join(f'{n} {a}:{b}' for n, a, b in spans)}: {self.reason}"
 
 
-def read_on(source: Source, box: Box) -> tuple[NDArray[Any], list[BadPlace], int]:
+def read_on(source: Source, box: Box, out: NDArray[Any]) -> tuple[list[BadPlace], int]:
     """Read a box; what cannot be decoded is filled with zeros and named.
 
     Parameters
@@ -35,10 +35,11 @@ def read_on(source: Source, box: Box) -> tuple[NDArray[Any], list[BadPlace], int
         What to read.
     box : Box
         Voxels inside its volume.
+    out : ndarray, shape of ``box``
+        Where they belong.
 
     Returns
     -------
-    voxels : ndarray, shape of ``box``
     bad : list of BadPlace
         One for each smallest decodable box that is damaged. An undamaged box costs one read; a
         damaged one is halved along the source's own units until the damage is alone.
@@ -51,22 +52,28 @@ def read_on(source: Source, box: Box) -> tuple[NDArray[Any], list[BadPlace], int
         If nothing of the source can be read.
     """
     try:
-        voxels, clipped = source.read_counting(box)
-        return voxels, [], clipped
+        return [], source.read_into(box, out)
     except UnreadableError:
         raise
     except VolumeError as error:
         halves = _halves(box, source.unit)
         if halves is None:
-            place = BadPlace(box.start, box.stop, str(error))
-            return np.zeros(box.shape, source.dtype), [place], 0
-    voxels, bad, clipped = np.empty(box.shape, source.dtype), [], 0
+            out[...] = 0
+            return [BadPlace(box.start, box.stop, str(error))], 0
+    bad: list[BadPlace] = []
+    clipped = 0
     for half in halves:
-        part, places, count = read_on(source, half)
-        voxels[half.within(box)] = part
+        places, count = read_on(source, half, out[half.within(box)])
         bad += places
         clipped += count
-    return voxels, bad, clipped
+    return bad, clipped
+
+
+def salvage(source: Source, box: Box) -> tuple[NDArray[Any], list[BadPlace]]:
+    """Return the voxels of a box, zeros where it is damaged, and the bad places."""
+    voxels = np.empty(box.shape, source.dtype)
+    bad, _ = read_on(source, box, voxels)
+    return voxels, bad
 
 
 def _halves(box: Box, unit: ZYX) -> tuple[Box, Box] | None:

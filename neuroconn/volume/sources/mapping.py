@@ -132,15 +132,20 @@ class MappedSource(Source):
 
     def read(self, box: Box) -> NDArray[Any]:
         """Return the mapped voxels of a box inside the volume."""
-        return self.read_counting(box)[0]
+        voxels = np.empty(box.shape, self.dtype)
+        self.read_into(box, voxels)
+        return voxels
 
-    def read_counting(self, box: Box) -> tuple[NDArray[Any], int]:
-        """Return the mapped voxels of a box, and how many of them were clipped."""
+    def read_into(self, box: Box, out: NDArray[Any]) -> int:
+        """Read the mapped voxels of a box; return how many of them were clipped."""
+        if self.mapping.as_dict() is None and self.original.dtype == self.dtype:
+            return self.original.read_into(box, out)
         voxels = self.original.read(box)
         try:
-            return self.mapping(voxels)
+            out[...], clipped = self.mapping(voxels)
         except VolumeError as error:
             raise VolumeError(f"{self.identity.name}, {box}: {error}") from None
+        return clipped
 
 
 def _usable(limits: tuple[float, float]) -> bool:

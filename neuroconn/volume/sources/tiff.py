@@ -55,7 +55,7 @@ class TiffSource(Source):
         self.spacing_um, self.channels = spacing_um, channels
         # Slices may be stored differently; the largest unit is safe for all.
         self.unit: ZYX = (1, *max({plane.unit for plane in planes}, key=lambda u: u[0] * u[1]))
-        self.description = description
+        self.description = description + ("" if _has_checksums(planes) else ", no checksums")
         self.notes = (*notes, *_storage_notes(planes))
         self.identity = _identity(path, planes)
 
@@ -65,13 +65,14 @@ class TiffSource(Source):
         self.read_into(box, volume)
         return volume
 
-    def read_into(self, box: Box, out: NDArray[Any]) -> None:
-        """Read a box into an array of its shape whose rows are contiguous: one copy less."""
+    def read_into(self, box: Box, out: NDArray[Any]) -> int:
+        """Read a box to where it belongs: one copy less."""
         wanted = self._planes[box.start[0] : box.stop[0]]
         rows, columns = (box.start[1], box.stop[1]), (box.start[2], box.stop[2])
         with _descriptors() as open_file:
             for plane, place in zip(wanted, out, strict=True):
                 read_plane(plane, open_file(plane.file), rows, columns, place)
+        return 0
 
 
 def open_tiff_stack(path: Path, choice: Choice) -> TiffSource:
@@ -142,14 +143,12 @@ def _kind(kind: tuple[tuple[int, int], str, int]) -> str:
 
 def _storage_notes(planes: list[Plane]) -> tuple[str, ...]:
     methods = {plane.layout.compression for plane in planes}
-    notes = []
-    if len(methods) > 1:
-        notes.append(f"planes are compressed in {len(methods)} ways")
-    if methods - set(_CHECKED):
-        notes.append(
-            "the voxels carry no checksum: a bit that flipped on a disk or in a copy cannot be seen"
-        )
-    return tuple(notes)
+    return (f"planes are compressed in {len(methods)} ways",) if len(methods) > 1 else ()
+
+
+def _has_checksums(planes: list[Plane]) -> bool:
+    """Whether a bit that flipped in the voxels, on a disk or in a copy, would be noticed."""
+    return all(plane.layout.compression in _CHECKED for plane in planes)
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from neuroconn.volume.sources.tiff_contents import ome_files
 from neuroconn.volume.sources.tiff_metadata import Spacing, agreed
 from neuroconn.volume.sources.tiff_stack import Stack, stack_of
 
-_OPENERS = 8
+_OPENERS = 4
 """Threads that open slices: on a network each takes a round trip."""
 
 

@@ -49,7 +49,7 @@ class WideSource(Source):
 
     def _noise(self, voxels: NDArray[Any], box: Box, y: int, x: int) -> None:
         tile = Box((box.start[0], y, x), (box.stop[0], y + 256, x + 256)).clip(box)
-        depth, height, width = tile.shape
+        _, height, width = tile.shape
         z = np.arange(tile.start[0], tile.stop[0]) % len(NOISE)
         cut = NOISE[:, tile.start[1] - y :, tile.start[2] - x :]
         voxels[tile.within(box)] = cut[z, :height, :width]

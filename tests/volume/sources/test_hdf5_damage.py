@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from neuroconn.errors import UsageError, VolumeError
 from neuroconn.geometry import Box
 from neuroconn.volume.sources import hdf5_attributes, open_source
-from neuroconn.volume.sources.damage import read_on
+from neuroconn.volume.sources.damage import salvage
 
 SHAPE = (11, 18, 21)
 STORED: dict[str, dict[str, Any]] = {
@@ -67,7 +67,7 @@ def test_damage_in_one_chunk_is_named_and_leaves_the_others(
 
     with pytest.raises(VolumeError, match=r"brain.h5, dataset raw \[0:11, 0:18, 0:21\]"):
         source.read(Box.of_shape(SHAPE))
-    read, bad = read_on(source, Box.of_shape(SHAPE))[:2]
+    read, bad = salvage(source, Box.of_shape(SHAPE))
 
     assert [(b.start, b.stop) for b in bad] == [((4, 8, 0), (8, 16, 8))]
     expected = voxels.copy()

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from neuroconn.errors import UsageError, VolumeError
 from neuroconn.geometry import Box
 from neuroconn.volume.sources import open_source
-from neuroconn.volume.sources.damage import read_on
+from neuroconn.volume.sources.damage import salvage
 
 SHAPE = (9, 14, 19)
 BLOCK = (4, 5, 8)  # z y x
@@ -392,7 +392,7 @@ def test_damage_in_one_block_is_named_and_leaves_the_others(
 
     with pytest.raises(VolumeError, match=r"brain.n5, array raw, Box"):
         source.read(Box.of_shape(SHAPE))
-    read, bad = read_on(source, Box.of_shape(SHAPE))[:2]
+    read, bad = salvage(source, Box.of_shape(SHAPE))
 
     assert [(b.start, b.stop) for b in bad] == [((4, 0, 8), (8, 5, 16))]
     expected = voxels.copy()

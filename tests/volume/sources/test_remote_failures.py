@@ -12,7 +12,7 @@ from neuroconn.errors import InterruptedRunError, UsageError, VolumeError
 from neuroconn.geometry import Box, Frame, plan_levels
 from neuroconn.volume import create_image, open_source, write_region
 from neuroconn.volume.sources import remote
-from neuroconn.volume.sources.damage import read_on
+from neuroconn.volume.sources.damage import salvage
 
 SHAPE = (9, 11, 13)
 VOXELS = np.random.default_rng(0).integers(1, 60000, SHAPE).astype(np.uint16)
@@ -57,7 +57,7 @@ def test_a_cut_object_is_damage_and_not_a_failing_server(server: Any, base: str,
     file = path / "0" / "c" / "1" / "0" / "0"
     file.write_bytes(file.read_bytes()[:kept])
 
-    voxels, bad, _ = read_on(source, WHOLE)
+    voxels, bad = salvage(source, WHOLE)
 
     assert bad
     assert "0/c/1/0/0" in str(bad[0])
@@ -87,7 +87,7 @@ def test_a_server_that_fails_later_interrupts_and_leaves_no_hole(
     server.status = status
 
     with pytest.raises(InterruptedRunError) as caught:
-        read_on(source, WHOLE)
+        salvage(source, WHOLE)
     assert "\n" not in str(caught.value)
     server.status = 0
     np.testing.assert_array_equal(source.read(WHOLE), VOXELS)

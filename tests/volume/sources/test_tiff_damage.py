@@ -16,7 +16,7 @@ from neuroconn.errors import UsageError, VolumeError
 from neuroconn.geometry import Box
 from neuroconn.volume import open_source
 from neuroconn.volume.sources import tiff_ifd
-from neuroconn.volume.sources.damage import read_on
+from neuroconn.volume.sources.damage import salvage
 
 SHAPE = (5, 33, 29)
 VOXELS = np.random.default_rng(0).integers(0, 60000, SHAPE).astype(np.uint16)
@@ -188,7 +188,7 @@ def test_a_damaged_segment_is_named_with_its_page_and_what_is_around_it_is_read(
 
     refuse(path, f"a.tif page 3 is damaged: {where} cannot be decoded")
     source = open_source(path)
-    voxels, (only,), _ = read_on(source, Box.of_shape(SHAPE))
+    voxels, (only,) = salvage(source, Box.of_shape(SHAPE))
     wrong = np.zeros(SHAPE, bool)
     wrong[Box(only.start, only.stop).slices] = True
     assert tuple(b - a for a, b in zip(only.start, only.stop, strict=True)) <= source.unit

@@ -82,7 +82,7 @@ def test_stacks_follow_each_other_along_z(
     source = open_source(tmp_path)
 
     np.testing.assert_array_equal(source.read(Box.of_shape(SHAPE)), VOXELS)
-    assert source.description == "3 TIFF stacks of 12 planes"
+    assert source.description == "3 TIFF stacks of 12 planes, no checksums"
 
 
 def test_slices_among_stacks_are_refused(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import zarr
 from neuroconn.errors import InterruptedRunError, VolumeError
 from neuroconn.geometry import Box
 from neuroconn.volume import open_source
-from neuroconn.volume.sources.damage import read_on
+from neuroconn.volume.sources.damage import salvage
 
 SHAPE = (9, 11, 13)
 VOXELS = np.random.default_rng(0).integers(1, 60000, SHAPE).astype(np.uint16)
@@ -114,7 +114,7 @@ def test_a_store_that_vanishes_while_it_is_read_is_not_taken_for_empty(tmp_path:
     with pytest.raises(InterruptedRunError, match="disappeared"):
         source.read(WHOLE)
     with pytest.raises(InterruptedRunError, match="disappeared"):
-        read_on(source, WHOLE)
+        salvage(source, WHOLE)
 
 
 def test_an_empty_or_cut_object_is_damage_at_its_place(array: Path, tmp_path: Path) -> None:
@@ -124,7 +124,7 @@ def test_an_empty_or_cut_object_is_damage_at_its_place(array: Path, tmp_path: Pa
     for kept in (0, 1, len(whole) // 4, len(whole) - 1):
         source = open_source(path)
         file.write_bytes(whole[:kept])
-        voxels, bad, _ = read_on(source, WHOLE)
+        voxels, bad = salvage(source, WHOLE)
         good = np.ones(SHAPE, bool)
         for place in bad:
             good[Box(place.start, place.stop).slices] = False
