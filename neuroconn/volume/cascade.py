@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from neuroconn.geometry import ZYX, Box
 from neuroconn.volume.convert_plan import ConvertPlan
 from neuroconn.volume.pyramid import reduce_block, reduced_box
-from neuroconn.volume.regions import read_region, write_region
+from neuroconn.volume.regions import read_region, stored_object, write_region
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +26,8 @@ class WrittenBand:
     level: int
     band: ZYX
     sums: tuple[int | None, ...]
-    """CRC-32 of the voxels of each shard, in the order of the plan; None if it is empty, which
-    takes no space."""
+    """Of each shard, in the order of the plan: the size of its file, whose chunks carry checksums;
+    without shards, the CRC-32 of its voxels. None if it is empty, which takes no space."""
 
     def as_json(self) -> list[Any]:
         """Return the band for a journal."""
@@ -120,7 +120,7 @@ class Cascade:
                 self._observe(shard, part)
             self._reduce(level, shard, part, above)
             write_region(self._arrays[level], shard, part)
-            return zlib.crc32(part.data) if part.any() else None
+            return self._sum(level, shard, part)
 
         sums = tuple(self._pool.map(one, self._plan.shards(level, band)))
         self._written.add((level, band))
@@ -137,6 +137,13 @@ class Cascade:
                 del self._open[self._top]
                 finished += self.absorb(self._top, band, voxels)
         return finished
+
+    def _sum(self, level: int, shard: Box, part: NDArray[Any]) -> int | None:
+        array = self._arrays[level]
+        if array.shards is None:
+            return zlib.crc32(part.data) if part.any() else None
+        path = stored_object(array, self._plan.grid(level).index_of(shard.start))
+        return path.stat().st_size if path is not None and path.is_file() else None
 
     def _above(self, level: int, band: ZYX) -> _OpenBand | None:
         """Return the open band that ``band`` is reduced into."""

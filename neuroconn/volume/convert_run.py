@@ -93,21 +93,32 @@ def write_bands(
     with (
         ThreadPoolExecutor(work.threads + SPARE_WRITERS, "write") as writers,
         ThreadPoolExecutor(work.threads, "read") as readers,
+        ThreadPoolExecutor(1, "cascade") as conductor,
     ):
         observer = _Observer(every)
         cascade = Cascade(
             arrays, work.plan, writers, written=written, top=top, observe=observer.observe
         )
         buffers = _Buffers()
-        for band, read in _ahead(work, bands, readers, buffers):
-            if read.bad and not work.fill_bad:
-                raise DamagedError(read.bad)
+
+        def write(band: ZYX, read: _Read) -> BandRecord:
             observer.begin(work.plan.bands(0).core(band), work.source.dtype, read.clipped)
             finished = cascade.absorb(0, band, read.voxels)
-            bad = read.bad
             buffers.free(read.voxels)
             _settle(work, arrays, finished)
-            yield BandRecord(finished, observer.counts, bad)
+            return BandRecord(finished, observer.counts, read.bad)
+
+        ready: BandRecord | None = None
+        for band, read in _ahead(work, bands, readers, buffers):
+            damaged = bool(read.bad) and not work.fill_bad
+            writing = None if damaged else conductor.submit(write, band, read)
+            if ready is not None:
+                yield ready  # whoever records it waits for the disk while this band is written
+            if writing is None:
+                raise DamagedError(read.bad)
+            ready = writing.result()
+        if ready is not None:
+            yield ready
 
 
 def write_coarse(work: Work, written: set[tuple[int, ZYX]]) -> Iterator[BandRecord]:

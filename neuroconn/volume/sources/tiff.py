@@ -22,7 +22,7 @@ from neuroconn.volume.sources.tiff_files import StoredFile
 from neuroconn.volume.sources.tiff_folder import folder_stack
 from neuroconn.volume.sources.tiff_metadata import Spacing
 from neuroconn.volume.sources.tiff_pages import read_plane
-from neuroconn.volume.sources.tiff_plane import Plane
+from neuroconn.volume.sources.tiff_plane import Plane, overlap
 from neuroconn.volume.sources.tiff_stack import Stack, stack_of
 
 _CHECKED = (8, 32946, 34925)
@@ -48,6 +48,7 @@ class TiffSource(Source):
         notes: Sequence[str] = (),
     ) -> None:
         _check_alike(planes)
+        _check_apart(planes)
         self._planes = planes
         first = planes[0].layout
         self.shape: ZYX = (len(planes), *first.shape)
@@ -132,6 +133,24 @@ def _check_alike(planes: list[Plane]) -> None:
         f"{listed(odd, len(planes), 'planes')}; the others are {_kind(usual)}: all planes of a "
         "brain are alike"
     )
+
+
+def _check_apart(planes: list[Plane]) -> None:
+    """Refuse planes of one file that lie over each other: an offset among them is damaged."""
+    files: dict[Path, list[Plane]] = {}
+    for plane in planes:
+        files.setdefault(plane.file.path, []).append(plane)
+    for path, mates in files.items():
+        extents = np.array([(a, b - a) for a, b in (p.extent for p in mates)], np.uint64)
+        if not overlap(extents):
+            continue  # the usual: one plane after the other
+        with _descriptors() as open_file:
+            tables = [plane.segments(open_file(plane.file)) for plane in mates]
+        if overlap(np.concatenate(tables)):
+            raise VolumeError(
+                f"{path} has planes that lie over each other: an offset of them is damaged. Copy "
+                "or export it again"
+            )
 
 
 def _kind(kind: tuple[tuple[int, int], str, int]) -> str:

@@ -34,6 +34,8 @@ class Plane:
     """None if the voxels lie in the file as they are."""
     offsets: Table
     sizes: Table | None
+    extent: tuple[int, int]
+    """First byte of its segments, and one past the last."""
     start: int | None
     """Byte at which the rows of all samples follow each other without a gap, if they do."""
     sample: int = 0
@@ -64,6 +66,15 @@ class Plane:
         """Return the first bytes of its voxels as they are stored."""
         at = self.offsets.part(descriptor, 0, 1)[0] if self.start is None else self.start
         return os.pread(descriptor, count, at)
+
+    def segments(self, descriptor: int) -> NDArray[np.uint64]:
+        """Return first byte and length of every segment, shape (segments, 2)."""
+        starts = self.offsets.part(descriptor, 0, self.offsets.count)
+        if self.sizes is None:
+            lengths: tuple[int, ...] = (self.extent[1] - self.extent[0],)
+        else:
+            lengths = self.sizes.part(descriptor, 0, self.sizes.count)
+        return np.array([starts, lengths], np.uint64).T
 
     def of_sample(self, sample: int) -> Plane:
         """Return the plane of another sample of the same pixels."""
@@ -103,7 +114,8 @@ def plane_of(directory: Directory, decoders: Decoders) -> Plane:
     start = None
     if decode is None and not layout.tiled and (starts[:-1] + lengths[:-1] == starts[1:]).all():
         start, layout = int(starts[0]), as_one_segment(layout)
-    return Plane(file, directory.page, layout, decode, offsets, sizes, start)
+    extent = int(starts.min()), int((starts + lengths).max())
+    return Plane(file, directory.page, layout, decode, offsets, sizes, extent, start)
 
 
 def _sizes(directory: Directory, layout: Layout) -> tuple[Table | None, NDArray[np.uint64]]:
@@ -145,3 +157,22 @@ def _check_segments(
             f"{where} declares {layout.shape[0]} x {layout.shape[1]} voxels, which its "
             f"{int(lengths.sum())} bytes cannot hold: it is damaged"
         )
+    if overlap(np.stack([starts, lengths], axis=1)):
+        raise VolumeError(
+            f"{where} has segments that lie over each other: its table of them is damaged. Copy or "
+            "export it again"
+        )
+
+
+def overlap(pieces: NDArray[np.uint64]) -> bool:
+    """Whether pieces of a file lie over each other; the same piece twice does not count.
+
+    Examples
+    --------
+    >>> overlap(np.array([[0, 10], [10, 5], [10, 5]], np.uint64))
+    False
+    >>> overlap(np.array([[0, 10], [9, 5]], np.uint64))
+    True
+    """
+    pieces = np.unique(pieces, axis=0)
+    return bool((pieces[:-1, 0] + pieces[:-1, 1] > pieces[1:, 0]).any())

@@ -10,12 +10,13 @@ from job import Job, timed
 def prepare(job: Job) -> Callable[[], None]:
     if job.option == "verify":
         return _verify(job)
+    import tensorstore
     import tifffile
 
     # Where attributes are loaded on demand, they would be loaded inside the timing.
     from neuroconn.volume import convert, create_image, open_source
 
-    del create_image, open_source
+    del create_image, open_source, tensorstore
     longest = max(len(job.files), *tifffile.imread(job.files[0]).shape)
     settings = {"compression": job.option} if job.option else {}
 
