@@ -236,7 +236,7 @@ def test_no_source_voxel_is_read_twice(
     tmp_path: Path, stack: Path, voxels: NDArray[np.uint16], small: dict[str, Any],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    from neuroconn.volume.sources.tiff import TiffSource
+    from neuroconn.volume.sources.tiff.source import TiffSource
 
     reads = np.zeros(voxels.shape, np.uint8)
     read = TiffSource.read_into

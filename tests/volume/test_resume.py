@@ -151,7 +151,7 @@ def test_a_finished_brain_is_left_as_it_is(
     brain = tmp_path / "brain.ome.zarr"
     first = convert(stack, brain, **small)
     before = {p: p.stat().st_mtime_ns for p in brain.rglob("*")}
-    monkeypatch.setattr("neuroconn.volume.sources.tiff.TiffSource.read", None)
+    monkeypatch.setattr("neuroconn.volume.sources.tiff.source.TiffSource.read", None)
 
     again = convert(stack, brain, **small, resume=False)
 

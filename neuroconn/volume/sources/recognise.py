@@ -58,16 +58,16 @@ def _is_metaimage(head: bytes) -> bool:
 
 
 _FILES = (
-    _FileFormat("tiff:open_tiff_stack", _magic(*_TIFF), container=True),
-    _FileFormat("hdf5:open_hdf5", _magic(b"\x89HDF\r\n\x1a\n"), container=True),
-    _FileFormat("vaa3d_raw:open_v3draw_source", _magic(b"raw_image_stack_by_hpeng")),
-    _FileFormat("vaa3d_raw:open_v3dpbd_source", _magic(b"v3d_volume_pkbitdf_encod")),
-    _FileFormat("numpy_files:open_npy", _magic(b"\x93NUMPY")),
-    _FileFormat("numpy_files:open_npz", _magic(b"PK\x03\x04"), container=True),
-    _FileFormat("nrrd:open_nrrd", _magic(b"NRRD000")),
-    _FileFormat("nifti:open_nifti", _is_nifti),
-    _FileFormat("metaimage:open_metaimage", _is_metaimage),
-    _FileFormat("bdv:open_bdv_xml", lambda head: b"<SpimData" in head, container=True),
+    _FileFormat("tiff.source:open_tiff_stack", _magic(*_TIFF), container=True),
+    _FileFormat("hdf5.recognise:open_hdf5", _magic(b"\x89HDF\r\n\x1a\n"), container=True),
+    _FileFormat("vaa3d.raw:open_v3draw_source", _magic(b"raw_image_stack_by_hpeng")),
+    _FileFormat("vaa3d.raw:open_v3dpbd_source", _magic(b"v3d_volume_pkbitdf_encod")),
+    _FileFormat("arrays.numpy_files:open_npy", _magic(b"\x93NUMPY")),
+    _FileFormat("arrays.numpy_files:open_npz", _magic(b"PK\x03\x04"), container=True),
+    _FileFormat("raster.nrrd:open_nrrd", _magic(b"NRRD000")),
+    _FileFormat("raster.nifti:open_nifti", _is_nifti),
+    _FileFormat("raster.metaimage:open_metaimage", _is_metaimage),
+    _FileFormat("hdf5.bdv:open_bdv_xml", lambda head: b"<SpimData" in head, container=True),
 )
 
 
@@ -78,7 +78,7 @@ def open_by_content(path: Path, choice: Choice) -> Source:
 
 def open_by_url(url: str, choice: Choice) -> Source:
     """Open a Zarr array or OME-Zarr image behind a URL."""
-    return _opener("remote:open_remote")(url, choice)
+    return _opener("stores.remote:open_remote")(url, choice)
 
 
 def _open_file(path: Path, choice: Choice) -> Source:
@@ -103,11 +103,11 @@ def _open_file(path: Path, choice: Choice) -> Source:
 
 def _open_folder(path: Path, choice: Choice) -> Source:
     if any((path / name).is_file() for name in _ZARR):
-        return _opener("brain:open_brain_source")(path, choice)
+        return _opener("stores.brain:open_brain_source")(path, choice)
     if (path / "attributes.json").is_file():
-        return _opener("n5:open_n5")(path, choice)
+        return _opener("n5.source:open_n5")(path, choice)
     if path.name.startswith("RES(") or any(p.is_dir() for p in path.glob("RES(*")):
-        return _opener("terafly:open_terafly")(path, choice)
+        return _opener("vaa3d.terafly:open_terafly")(path, choice)
     return _open_slices(path, choice)
 
 
@@ -127,8 +127,8 @@ def _open_slices(path: Path, choice: Choice) -> Source:
             "file itself"
         )
     if len(slices) == 1:
-        return _opener("tiff:open_tiff_stack")(slices[0], choice)
-    opened: Source = importlib.import_module(f"{__package__}.tiff").open_tiff_slices(
+        return _opener("tiff.source:open_tiff_stack")(slices[0], choice)
+    opened: Source = importlib.import_module(f"{__package__}.tiff.source").open_tiff_slices(
         path, slices, choice
     )
     return opened

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from neuroconn.volume.sources import remote
+from neuroconn.volume.sources.stores import remote
 
 
 class Server(ThreadingHTTPServer):

@@ -1,0 +1,1 @@
+"""NumPy files, and arrays that lie in files."""

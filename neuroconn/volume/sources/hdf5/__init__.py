@@ -1,0 +1,1 @@
+"""HDF5 and what is built on it: Imaris, BigDataViewer."""

@@ -1,0 +1,1 @@
+"""N5, read by TensorStore once its metadata is checked."""

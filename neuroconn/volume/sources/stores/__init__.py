@@ -1,0 +1,1 @@
+"""Zarr of any version, local or behind a URL."""

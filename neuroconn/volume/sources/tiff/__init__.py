@@ -1,0 +1,1 @@
+"""TIFF of any kind: files, folders of slices, OME and ImageJ stacks."""

@@ -1,0 +1,1 @@
+"""What Vaa3D writes: TeraFly trees, v3draw, v3dpbd."""
