@@ -107,3 +107,69 @@ def test_an_image_of_others_is_only_read(tmp_path: Path, sound: Path) -> None:
 def test_what_is_no_image_cannot_be_verified(tmp_path: Path) -> None:
     with pytest.raises(VolumeError):
         verify_image(tmp_path / "none")
+
+
+@pytest.mark.parametrize("how", ["emptied", "cut", "flipped", "zeroed", "removed"])
+def test_any_damaged_chunk_of_zarr_2_is_found_though_it_has_no_checksum(
+    tmp_path: Path, stack: Path, small: dict[str, Any], how: str
+) -> None:
+    convert(stack, tmp_path / "b", **small, zarr_format=2)
+    assert verify_image(tmp_path / "b") == []
+    path = max(p for p in (tmp_path / "b" / "0").rglob("*") if p.name.isdigit() and p.is_file())
+    data = bytearray(path.read_bytes())
+    if how == "removed":
+        path.unlink()
+    else:
+        data[-1] ^= 1
+        path.write_bytes(
+            {"emptied": b"", "cut": data[:-9], "flipped": data, "zeroed": bytes(len(data))}[how]
+        )
+
+    assert any("level 0" in problem for problem in verify_image(tmp_path / "b"))
+
+
+def test_a_shard_of_another_length_or_out_of_nowhere_is_named(brain: Path) -> None:
+    path = shard_of(brain, 1)
+    path.write_bytes(path.read_bytes() + b"more")
+    stray = brain / "0" / "c" / "0" / "0" / "0"
+    stray.parent.mkdir(parents=True, exist_ok=True)
+    stray.write_bytes(shard_of(brain, 0).read_bytes())
+
+    problems = verify_image(brain)
+
+    assert any(str(path) in problem and "the conversion wrote" in problem for problem in problems)
+    assert any(str(stray) in problem and "wrote no file" in problem for problem in problems)
+
+
+def test_links_in_a_brain_are_named(brain: Path) -> None:
+    path = shard_of(brain, 1)
+    kept = path.rename(brain.parent / "elsewhere")
+    path.symlink_to(kept)
+
+    assert any("is a link" in problem for problem in verify_image(brain))
+
+
+def test_threads_and_progress_change_no_finding(brain: Path) -> None:
+    shard_of(brain, 0).write_bytes(b"")
+    seen: list[tuple[int, int]] = []
+
+    alone = verify_image(brain, threads=1, progress=lambda *at: seen.append(at))
+
+    assert verify_image(brain, threads=4) == alone
+    assert [done for done, _ in seen] == list(range(1, seen[-1][1] + 1))
+
+
+def test_float_maps_are_checked_where_they_are_explored(tmp_path: Path) -> None:
+    levels = plan_levels((16, 16, 16), smallest=8)
+    image = create_image(
+        tmp_path / "d", levels=levels, dtype="float32", frame=Frame((1.0, 1.0, 1.0)), chunk=4,
+        shard=8, fill_value=np.nan, kind="distance",
+    )  # fmt: skip
+    values = np.random.default_rng(0).random((16, 16, 16)).astype(np.float32)
+    values[:, :, 5:] = np.nan
+    write_region(image.array(0), Box.of_shape(values.shape), values)
+    low = np.fmin.reduce(values.reshape(8, 2, 8, 2, 8, 2).transpose(0, 2, 4, 1, 3, 5).reshape(
+        8, 8, 8, 8), axis=3)  # fmt: skip
+    write_region(image.array(1), Box.of_shape(low.shape), low)
+
+    assert verify_image(image.path) == []
