@@ -36,22 +36,6 @@ def phantom_brain(folder: Path, side: int, axons: int) -> Path:
     return brain
 
 
-def slices(folder: Path, megabytes: int, side: int = 512) -> Path:
-    """Write a folder of uncompressed TIFF slices of about ``megabytes``.
-
-    Thirty-two planes of a phantom are repeated, shifted each time: drawing hundreds of megabytes
-    would take longer than what is measured.
-    """
-    folder.mkdir(parents=True)
-    block = phantom((32, side, side), axons=8).image()
-    planes = max(1, round(megabytes * 1e6 / block[0].nbytes))
-    for z in range(planes):
-        shift = (z // len(block) * 37, z // len(block) * 61)
-        plane = np.roll(block[z % len(block)], shift, axis=(0, 1))
-        tifffile.imwrite(folder / f"{z:05}.tif", plane)
-    return folder
-
-
 def untrained(folder: Path, levels: int = 1, width: int = 2) -> Path:
     """Save a UNet with random weights; speed does not depend on them."""
     import torch
