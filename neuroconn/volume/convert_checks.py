@@ -59,8 +59,14 @@ def continued(path: Path, conversion: dict[str, Any], *, resume: bool) -> Image 
     OutputError
         If the path holds anything else, or a conversion that differs; the message names how.
     """
-    if not path.is_dir() or not any(path.iterdir()):
+    if path.is_symlink() or not path.is_dir() or not any(path.iterdir()):
         return None  # a file or a link in the way is refused on creation
+    links = sorted(entry.name for entry in path.iterdir() if entry.is_symlink())
+    if links:
+        raise OutputError(
+            f"{path / links[0]} is a link, and nothing is written through links; put the folder "
+            "itself there, or choose another output"
+        )
     try:
         image = open_image(path)
     except VolumeError:

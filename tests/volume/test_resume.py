@@ -215,6 +215,25 @@ def test_another_source_is_refused_by_name(
     assert digests(brain) == before
 
 
+@pytest.mark.parametrize("name", ["0", ".neuroconn", "zarr.json"])
+def test_nothing_is_written_through_links(
+    tmp_path: Path, stack: Path, small: dict[str, Any], digests: Any, name: str
+) -> None:
+    with pytest.raises(Killed):
+        convert(stack, tmp_path / "b", **small, progress=kill_after(3))
+    kept = (tmp_path / "b" / name).rename(tmp_path / "elsewhere")
+    (tmp_path / "b" / name).symlink_to(kept)
+    before = digests(tmp_path)
+
+    with pytest.raises(OutputError, match="nothing is written through links"):
+        convert(stack, tmp_path / "b", **small)
+    (tmp_path / "link").symlink_to(tmp_path / "b")
+    with pytest.raises(OutputError):
+        convert(stack, tmp_path / "link", **small)
+
+    assert digests(tmp_path) == before
+
+
 def test_two_conversions_into_one_brain_are_refused(
     tmp_path: Path, stack: Path, small: dict[str, Any]
 ) -> None:
