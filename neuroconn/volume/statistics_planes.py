@@ -115,7 +115,7 @@ def unevenness(medians: list[float | None]) -> float | None:
 
     Examples
     --------
-    >>> unevenness([100.0, 101.0, 150.0, 100.0])
+    >>> unevenness([100.0, 100.0, 150.0, 100.0])
     0.5
     """
     known = [m for m in medians if m is not None]
