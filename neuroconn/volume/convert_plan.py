@@ -16,8 +16,8 @@ from neuroconn.errors import ConfigError
 from neuroconn.geometry import ZYX, Box, ChunkGrid, Level
 
 DEFAULT_SHARD = 256
-PROCESS_BYTES = 300 << 20
-"""Interpreter and libraries."""
+PROCESS_BYTES = 420 << 20
+"""Interpreter, libraries, and what the allocator holds back."""
 SPARE_WRITERS = 2
 """Writers beyond the processors: one that waits for the disk leaves its processor to another."""
 
