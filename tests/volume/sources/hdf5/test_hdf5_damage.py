@@ -1,5 +1,6 @@
 """What damaged, cut and changed HDF5 files do, and what threads and processes see."""
 
+import gc
 import hashlib
 import pickle
 import warnings
@@ -44,6 +45,7 @@ def save(tmp_path: Path, voxels: NDArray[np.uint16]) -> Callable[..., Path]:
 
     def write(data: Any = None, attrs: dict[str, Any] | None = None, **how: Any) -> Path:
         path = tmp_path / "brain.h5"
+        gc.collect()  # what an error still holds keeps the file of before open
         with h5py.File(path, "w") as file:
             dataset = file.create_dataset(
                 "volume/raw", data=voxels if data is None else data, **how
