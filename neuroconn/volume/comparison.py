@@ -72,8 +72,9 @@ def verify_against(
         return [*_named(bad, filled), *_difference(piece, differs)]
 
     inner, outer = choose_shapes(image.shape, 64, None)
-    plan = ConvertPlan(image.levels, inner, outer, outer, opened.dtype.itemsize, "max")
-    bands = list((plan := with_band(plan, opened, workers, None)).order())
+    whole = ConvertPlan(image.levels, inner, outer, outer, opened.dtype.itemsize, "max")
+    plan = with_band(whole, opened, workers, None)
+    bands = list(plan.order())
     problems: list[str] = []
     with ThreadPoolExecutor(workers) as pool:
         for done, band in enumerate(bands, 1):

@@ -32,7 +32,7 @@ from neuroconn.volume.convert_run import (
     write_bands,
     write_coarse,
 )
-from neuroconn.volume.engines import chosen_engine
+from neuroconn.volume.engines import LEFTOVERS, chosen_engine
 from neuroconn.volume.sources import MappedSource, Mapping, Source, open_source
 from neuroconn.volume.sources.damage import BadPlace
 from neuroconn.volume.statistics import Intensity, intensity_statistics
@@ -387,6 +387,6 @@ def _summarise(image: Image, done: Done) -> None:
 def _sweep(image: Image) -> None:
     """Remove what writers killed in the middle of a file left behind."""
     for number in range(len(image.levels)):
-        for pattern in ("*.partial", "*.__lock"):
+        for pattern in LEFTOVERS:
             for leftover in (image.path / str(number)).rglob(pattern):
                 leftover.unlink()

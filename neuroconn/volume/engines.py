@@ -24,6 +24,8 @@ from neuroconn.volume.store import Image
 
 Engine: TypeAlias = Literal["tensorstore", "zarr"]
 
+LEFTOVERS = ("*.partial", "*.__lock")
+"""What zarr-python and TensorStore leave of a write that was killed."""
 SYNC = True
 """Whether a written object is on disk when the write returns."""
 

@@ -22,10 +22,10 @@ from numpy.typing import NDArray
 from neuroconn.errors import VolumeError
 from neuroconn.geometry import ZYX, Box, ChunkGrid
 from neuroconn.volume.cascade import WrittenBand
-from neuroconn.volume.convert_journal import read_journal
+from neuroconn.volume.convert_journal import read_header, read_journal
 from neuroconn.volume.convert_plan import ConvertPlan
 from neuroconn.volume.convert_run import processors
-from neuroconn.volume.engines import chosen_engine, open_array
+from neuroconn.volume.engines import LEFTOVERS, chosen_engine, open_array
 from neuroconn.volume.pyramid import reduce_block, reduced_box
 from neuroconn.volume.regions import read_region, stored_grid, stored_object
 from neuroconn.volume.statistics import voxel_histogram
@@ -110,7 +110,7 @@ class _Check:
             return
         for name in image.paths:
             folder = image.path / name
-            for pattern in ("*.partial", "*.__lock"):
+            for pattern in LEFTOVERS:
                 for left in sorted(folder.rglob(pattern)):
                     yield f"{left} is the rest of an interrupted write"
             for file in sorted(folder.rglob("*")):
@@ -205,12 +205,11 @@ class _Check:
             )
 
     def _records(self) -> dict[int, _Recorded]:
-        if self._conversion is None:
+        plan = self._plan()
+        if plan is None:
             return {}
         found: dict[int, _Recorded] = {}
-        plan: ConvertPlan | None = None
         for record in read_journal(self._image.path):
-            plan = plan or self._plan()
             for written in map(WrittenBand.from_json, record["written"]):
                 grid = plan.grid(written.level)
                 if written.level not in found:
@@ -221,11 +220,11 @@ class _Check:
                     found[written.level].sums[index] = _EMPTY if sum_ is None else sum_
         return found
 
-    def _plan(self) -> ConvertPlan:
-        from neuroconn.volume.convert_journal import read_header
-
-        header = read_header(self._image.path) or {}
-        assert self._conversion is not None
+    def _plan(self) -> ConvertPlan | None:
+        """Return what the records count by; None if there are none of this kind."""
+        header = read_header(self._image.path)
+        if self._conversion is None or header is None or "band" not in header:
+            return None
         chunk, shard, band = (
             (z, y, x)
             for z, y, x in (self._conversion["chunk"], self._conversion["shard"], header["band"])

@@ -16,6 +16,7 @@ from neuroconn.volume import (
     verify_image,
     write_region,
 )
+from neuroconn.volume.convert_journal import ConvertJournal, journal_path
 
 
 @pytest.fixture(scope="module")
@@ -173,3 +174,18 @@ def test_float_maps_are_checked_where_they_are_explored(tmp_path: Path) -> None:
     write_region(image.array(1), Box.of_shape(low.shape), low)
 
     assert verify_image(image.path) == []
+
+
+@pytest.mark.parametrize("journal", [None, b"", b"nonsense\n"])
+def test_a_brain_without_its_journal_is_checked_as_far_as_it_goes(
+    brain: Path, journal: bytes | None
+) -> None:
+    path = journal_path(brain)
+    path.unlink()
+    if journal is not None:
+        path.write_bytes(journal)
+    assert verify_image(brain) == []
+
+    with ConvertJournal(brain, {"source": "an older header without bands"}) as old:
+        old.append({"row": [0, 0], "written": [[0, 0, 0, "1"]]})
+    assert verify_image(brain) == []
