@@ -191,3 +191,13 @@ def test_a_source_of_which_nothing_can_be_read_is_refused_whole(
         convert(tmp_path / "a.npz", tmp_path / "b", **small, on_bad="fill")
 
     assert "places of the source" not in str(raised.value)
+
+
+def test_what_was_filled_is_left_out_though_the_source_is_whole_again(
+    tmp_path: Path, small: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(converter, "open_source", opener(damaged()))
+    convert("a", tmp_path / "b", **small, on_bad="fill")
+    monkeypatch.setattr(comparison, "open_source", opener(MemorySource(VOXELS, (1, 4, 8))))
+
+    assert verify_against(tmp_path / "b", "a") == []

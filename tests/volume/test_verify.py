@@ -189,3 +189,18 @@ def test_a_brain_without_its_journal_is_checked_as_far_as_it_goes(
     with ConvertJournal(brain, {"source": "an older header without bands"}) as old:
         old.append({"row": [0, 0], "written": [[0, 0, 0, "1"]]})
     assert verify_image(brain) == []
+
+
+def test_a_changed_voxel_of_zarr_2_is_told_by_the_sum_of_its_conversion(
+    tmp_path: Path, stack: Path, small: dict[str, Any]
+) -> None:
+    convert(stack, tmp_path / "b", **small, zarr_format=2)
+    image = open_image(tmp_path / "b")
+    array, core = image.array(0), image.grid(0).core((4, 4, 4))
+    voxels = read_region(array, core)
+    voxels[0, 0, 0] += 1
+    write_region(array, core, voxels)
+
+    problems = verify_image(tmp_path / "b")
+
+    assert any("are not those the conversion wrote" in problem for problem in problems)
