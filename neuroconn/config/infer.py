@@ -43,6 +43,21 @@ class EvidenceRules(Settings):
         return self
 
 
+class AuditSettings(Settings):
+    """Probes of chunks the walk did not reach, made when it has closed; hits become seeds."""
+
+    probes: int = Field(default=100, ge=0)
+    """Random unexplored chunks a round, on which the stated bound rests; 0 for no audit."""
+    directed: int = Field(default=100, ge=0)
+    """Unexplored chunks a round that look most like neurite on a coarse level."""
+    rounds: int = Field(default=6, ge=1)
+    """Rounds at most; there is another one only after a hit."""
+    share: float = Field(default=0.05, gt=0, le=1)
+    """Probes of either kind a round, as a share of the visited chunks, at most."""
+    confidence: float = Field(default=0.95, gt=0, lt=1)
+    """Of the bound on what was missed."""
+
+
 class InferSettings(Settings):
     """How a brain is explored and predicted. Lengths are voxels of the inferred level."""
 
@@ -63,6 +78,14 @@ class InferSettings(Settings):
     """When the walk goes on into a neighbour."""
     bridge: int = Field(default=0, ge=0, le=254)
     """Chunks without evidence the walk may cross in a row."""
+    through_failed: Literal["all", "bridge", "none"] = "all"
+    """Where the walk goes on from a chunk that failed: to all its neighbours if evidence led to
+    it, as far as the budget of an empty chunk reaches, or nowhere."""
+    on_damage: Literal["fail", "fill"] = "fail"
+    """What becomes of damaged or lost parts of the brain: the chunks that need them fail, or they
+    read as fill value, which is listed in the report."""
+    audit: AuditSettings = AuditSettings()
+    """How what was missed is looked for when the walk has closed."""
     dtype: Literal["uint8", "uint16", "float32"] = "uint8"
     """Stored type: steps of clip/250, of clip/65000, or the distance itself."""
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
@@ -72,6 +95,9 @@ class InferSettings(Settings):
     max_chunks: int | None = Field(default=None, ge=1)
     """Stop after so many chunks: an exception to the closure, exit code 1. Resuming with a larger
     number goes on."""
+    max_empty: float | None = Field(default=None, gt=0, le=1)
+    """Stop when so large a share of the last thousand chunks was empty: the walk is flooding. An
+    exception to the closure like ``max_chunks``."""
 
     @model_validator(mode="after")
     def _fits(self) -> InferSettings:

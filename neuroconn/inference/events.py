@@ -11,7 +11,22 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
+
+from neuroconn.geometry import ZYX
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkDone:
+    """One chunk that came back."""
+
+    index: ZYX
+    status: Literal["neurite", "empty", "failed"]
+    seconds: float
+    """Wall time of its task; 0 if it failed."""
+    worker: str = ""
+    reason: str = ""
+    """Why it failed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +37,8 @@ class Progress:
     """Chunks stored, those of earlier runs included."""
     neurite: int
     """Those of them that hold neurite."""
+    empty: int
+    """Those of them that hold none."""
     failed: int
     queued: int
     """Known to be needed, not handed out yet."""
@@ -34,6 +51,24 @@ class Progress:
     """Since this run started walking."""
     model_seconds: float
     """Summed over workers: how long their networks ran."""
+    models: int = 1
+    """Networks that can run at the same time."""
+    voxels: int = 0
+    """Voxels of the cores stored by this run."""
+    phase: Literal["walk", "audit"] = "walk"
+    """``audit`` while random unexplored chunks are probed."""
+    finished: tuple[ChunkDone, ...] = ()
+    """Chunks that came back since the last call."""
+    warnings: tuple[str, ...] = ()
+    """What the run noticed so far that its user should look at."""
+    audit: str = ""
+    """What the probes say about the unexplored chunks, in one sentence, once they say something."""
+
+    @property
+    def busy(self) -> float:
+        """Share of the time in which the network of a worker ran, mean over workers."""
+        time = self.seconds * self.models
+        return self.model_seconds / time if time > 0 else 0.0
 
     @property
     def known(self) -> int:
@@ -45,9 +80,9 @@ Listener: TypeAlias = Callable[[Progress], None]
 
 
 class EventLog:
-    """Appends incidents to ``events.jsonl``: starts, stops, retries, tracebacks.
+    """Appends incidents to ``events.jsonl``: starts, stops, retries, tracebacks, samples.
 
-    For people; nothing is ever read back from it.
+    For people and reports; no run believes a line of it.
     """
 
     def __init__(self, path: Path) -> None:

@@ -7,23 +7,45 @@ cut and resumed; ``DESIGN.md`` beside this module says why, with an example.
 
 from __future__ import annotations
 
-import heapq
-from array import array
-from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from neuroconn.geometry import DIRECTIONS, ZYX, ChunkGrid
+from neuroconn.geometry import ZYX, ChunkGrid
+from neuroconn.inference.frontier_states import (
+    ALL,
+    EMPTY,
+    FAILED,
+    GAVE_UP,
+    HOLDS,
+    IN_FLIGHT,
+    KNOWN,
+    MASKED,
+    NAMES,
+    NEURITE,
+    QUEUED,
+    UNEXPLORED,
+)
 from neuroconn.inference.verdict import Verdict
+from neuroconn.inference.waiting import Waiting
 
-UNEXPLORED, QUEUED, IN_FLIGHT, NEURITE, EMPTY, FAILED, MASKED = range(7)
-NAMES = ("unexplored", "queued", "in_flight", "neurite", "empty", "failed", "masked")
-"""Name of each value of :attr:`Frontier.state`."""
+__all__ = [
+    "EMPTY",
+    "FAILED",
+    "IN_FLIGHT",
+    "MASKED",
+    "NAMES",
+    "NEURITE",
+    "QUEUED",
+    "UNEXPLORED",
+    "Frontier",
+]
 
-_ALL = (1 << len(DIRECTIONS)) - 1
-_KNOWN, _HOLDS, _GAVE_UP = 1 << 26, 1 << 27, 1 << 28  # flags above the 26 bits of a mask
+
+Numbers: TypeAlias = Sequence[int] | NDArray[np.integer]
+"""Integers of a kind, one for each chunk."""
 
 
 class Frontier:
@@ -39,6 +61,9 @@ class Frontier:
         How many consecutive chunks without evidence the walk may cross (at most 254).
     mask : (z, y, x) bool array over the grid, optional
         True where the walk must not go.
+    through_failed : {"all", "bridge", "none"}, optional
+        Where the walk goes on from a chunk that failed: to all its neighbours if evidence led to
+        it, as far as the budget of an empty chunk reaches, or nowhere.
 
     Attributes
     ----------
@@ -76,6 +101,7 @@ class Frontier:
         *,
         bridge: int = 0,
         mask: NDArray[np.bool_] | None = None,
+        through_failed: Literal["all", "bridge", "none"] = "all",
     ) -> None:
         if not 0 <= bridge <= 254:
             raise ValueError(f"bridge must be between 0 and 254 chunks, got {bridge}")
@@ -83,17 +109,27 @@ class Frontier:
             raise ValueError(f"the mask has shape {mask.shape}, the grid has {grid.counts} chunks")
         self.grid = grid
         self.bridge = bridge
+        self.through_failed = through_failed
         self.state: NDArray[np.uint8] = np.zeros(grid.counts, dtype=np.uint8)
         self.conflicts: list[ZYX] = []
         if mask is not None:
             self.state[mask] = MASKED
-        self._tally = np.bincount(self.state.ravel(), minlength=len(NAMES)).tolist()
-        # Memoryviews index five times faster than arrays; untouched pages take no memory.
-        self._state = self.state.reshape(-1).data
-        self._level = np.zeros(len(grid), dtype=np.uint8).data  # best budget + 1; 0: unreached
-        self._strong = np.zeros(len(grid), dtype=np.uint32).data  # with the flags
-        self._weak = np.zeros(len(grid), dtype=np.uint32).data
-        self._waiting = _Waiting(self._state)
+        # Imported here: numba is slow to load, and most who import this module walk nothing.
+        from neuroconn.inference import frontier_kernel as kernel
+
+        self._kernel = kernel
+        self._tally = np.bincount(self.state.ravel(), minlength=len(NAMES)).astype(np.int64)
+        self._chunks = kernel.Chunks(
+            self.state.reshape(-1),
+            np.zeros(len(grid), np.uint8),  # untouched pages take no memory
+            np.zeros(len(grid), np.uint32),
+            np.zeros(len(grid), np.uint32),
+            self._tally,
+        )
+        self._rules = kernel.Rules(grid.counts, bridge, through_failed == "all")
+        # A memoryview is read five times faster than an array, one number at a time.
+        self._state = self._chunks.state.data
+        self._waiting = Waiting(self._state, QUEUED)
         if seeds is grid:
             self._seed_everything()
         else:
@@ -101,19 +137,32 @@ class Frontier:
 
     def add_seeds(self, indices: Iterable[ZYX]) -> list[ZYX]:
         """Start from more chunks; returns those that were not reached before."""
+        positions = np.array([self.grid.ravel(index) for index in indices], np.int64)
+        fresh = self._kernel.reach(self._chunks, self._rules, positions, self.bridge + 1)
+        return self._queue(fresh)
+
+    def add_probes(self, indices: Iterable[ZYX]) -> list[ZYX]:
+        """Queue unexplored chunks nothing led to; returns those that were unexplored.
+
+        A probe without neurite opens nothing by itself: it has no budget to pass on.
+        """
         fresh: list[int] = []
         for index in indices:
-            self._reach(self.grid.ravel(index), self.bridge + 1, 0, fresh)
+            position = self.grid.ravel(index)
+            if self._state[position] == UNEXPLORED:
+                self._move(position, QUEUED)
+                self._waiting.push([(position, 0)])
+                fresh.append(position)
         return self._indices(fresh)
 
     def take(self, n: int) -> list[ZYX]:
         """Hand out up to ``n`` chunks, most evidence first; they are in flight from now on."""
-        taken: list[ZYX] = []
-        while len(taken) < n and self._tally[QUEUED]:
-            position = self._waiting.pop()
-            self._move(position, IN_FLIGHT)
-            taken.append(self.grid.unravel(position))
-        return taken
+        taken = self._waiting.take(n)
+        for position in taken:
+            self._state[position] = IN_FLIGHT
+        self._tally[QUEUED] -= len(taken)
+        self._tally[IN_FLIGHT] += len(taken)
+        return self._indices(taken)
 
     def record(self, index: ZYX, verdict: Verdict) -> list[ZYX]:
         """Settle a chunk and return the chunks it newly queues.
@@ -123,35 +172,60 @@ class Frontier:
         that was never queued (a probe, or a journal from other seeds) counts as a seed if it
         holds neurite.
         """
-        position = self.grid.ravel(index)
-        flags = verdict.strong | _KNOWN | (_HOLDS if verdict.neurite else 0)
-        if self._state[position] == MASKED:
+        fresh, opened = self._settle(
+            [self.grid.ravel(index)], [_flags(verdict)], [verdict.weak], [verdict.voxels]
+        )
+        if opened[0] == self._kernel.CONFLICT:
+            self.conflicts.append(index)
+        return self._queue(fresh)
+
+    def record_many(self, results: Sequence[tuple[ZYX, Verdict]]) -> list[int]:
+        """Settle chunks one after the other, faster; returns how many each newly queues."""
+        if not results:
             return []
-        known = self._strong[position]
-        if known & _KNOWN and not known & _GAVE_UP:
-            if (known, self._weak[position]) != (flags, verdict.weak):
-                self.conflicts.append(index)
-            self._move(position, NEURITE if known & _HOLDS else EMPTY)
-            return []
-        self._strong[position], self._weak[position] = flags, verdict.weak
-        self._move(position, NEURITE if verdict.neurite else EMPTY)
-        return self._expand(position, verdict.voxels)
+        ravel = self.grid.ravel
+        rows = [(ravel(i), _flags(v), v.weak, v.voxels) for i, v in results]
+        positions, flags, weak, voxels = zip(*rows, strict=True)
+        return self.settle(positions, flags, weak, voxels)
+
+    def settle(
+        self, positions: Numbers, flags: Numbers, weak: Numbers, voxels: Numbers
+    ) -> list[int]:
+        """Settle chunks in bulk, given by their positions in the grid.
+
+        Parameters
+        ----------
+        positions, weak, voxels : (n,) integers
+            Place in the grid's order, weak mask and evidence of each.
+        flags : (n,) integers
+            Strong mask with ``KNOWN``, and ``HOLDS`` or ``GAVE_UP``.
+
+        Returns
+        -------
+        list of n ints
+            How many chunks each record newly queues.
+        """
+        fresh, opened = self._settle(positions, flags, weak, voxels)
+        self._waiting.push(fresh.tolist())
+        for n in np.flatnonzero(opened == self._kernel.CONFLICT):
+            self.conflicts.append(self.grid.unravel(int(positions[n])))
+        counted: list[int] = np.maximum(opened, 0).tolist()
+        return counted
 
     def fail(self, index: ZYX) -> list[ZYX]:
-        """Give up on a chunk, and return the chunks that may be reached by bridging across it.
+        """Give up on a chunk, and return the chunks that are reached across it.
 
-        It passes the budget on like an empty chunk, so that one bad chunk does not cut off a
-        neurite. The visited set is then no longer the closure: ``counts()["failed"]`` says so.
+        One bad chunk must not cut off a neurite: ``through_failed`` says how the walk goes on. The
+        visited set is then no longer the closure: ``counts()["failed"]`` says so.
         """
-        position = self.grid.ravel(index)
-        if self._state[position] in (NEURITE, EMPTY, MASKED):  # a late, failing duplicate
-            return []
-        if self._strong[position] & _KNOWN:
-            self._move(position, FAILED)
-            return []
-        self._strong[position], self._weak[position] = _KNOWN | _GAVE_UP, _ALL
-        self._move(position, FAILED)
-        return self._expand(position, 0)
+        flags, weak = self.gave_up
+        fresh, _ = self._settle([self.grid.ravel(index)], [flags], [weak], [0])
+        return self._queue(fresh)
+
+    @property
+    def gave_up(self) -> tuple[int, int]:
+        """Flags and weak mask that stand for a failure in :meth:`settle`."""
+        return KNOWN | GAVE_UP, 0 if self.through_failed == "none" else ALL
 
     def requeue(self, index: ZYX) -> None:
         """Hand a chunk out again: it was lost in flight, failed, or its stored core is damaged.
@@ -167,16 +241,16 @@ class Frontier:
             raise ValueError(f"chunk {index} is {NAMES[state]} and cannot be requeued")
         if state != QUEUED:
             self._move(position, QUEUED)
-            self._waiting.push(position, 0)
+            self._waiting.push([(position, 0)])
 
     @property
     def done(self) -> bool:
         """Whether nothing is queued and nothing is in flight."""
-        return not self._tally[QUEUED] and not self._tally[IN_FLIGHT]
+        return not (self._tally[QUEUED] or self._tally[IN_FLIGHT])
 
     def counts(self) -> dict[str, int]:
         """Chunks in each state; they add up to ``len(grid)``."""
-        return dict(zip(NAMES, self._tally, strict=True))
+        return dict(zip(NAMES, self._tally.tolist(), strict=True))
 
     def chunks(self, name: str) -> Iterator[ZYX]:
         """Chunks in the state ``name``, in (z, y, x) order."""
@@ -186,57 +260,27 @@ class Frontier:
     def _seed_everything(self) -> None:
         """Queue every chunk that is not masked: one by one, ten million take a minute."""
         positions = np.flatnonzero(self.state.reshape(-1) == UNEXPLORED)
-        np.asarray(self._level)[positions] = self.bridge + 1
+        self._chunks.level[positions] = self.bridge + 1
         self.state.reshape(-1)[positions] = QUEUED
         self._tally[UNEXPLORED], self._tally[QUEUED] = 0, len(positions)
         self._waiting.extend(positions)
 
-    def _expand(self, position: int, evidence: int) -> list[ZYX]:
-        """Open what the verdict just cached at ``position`` opens."""
-        fresh: list[int] = []
-        flags = self._strong[position]
-        if flags & _HOLDS:
-            self._level[position] = self.bridge + 1
-        for neighbour in self._neighbours(position, flags & _ALL):
-            self._reach(neighbour, self.bridge + 1, evidence, fresh)
-        level = self._level[position]
-        if level > 1:
-            for neighbour in self._neighbours(position, self._weak[position] & ~flags):
-                self._reach(neighbour, level - 1, evidence, fresh)
-        return self._indices(fresh)
+    def _settle(
+        self, positions: Numbers, flags: Numbers, weak: Numbers, voxels: Numbers
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        return self._kernel.settle(
+            self._chunks,
+            self._rules,
+            np.asarray(positions, np.int64),
+            np.asarray(flags, np.uint32),
+            np.asarray(weak, np.uint32),
+            np.asarray(voxels, np.int64),
+        )
 
-    def _reach(self, position: int, level: int, evidence: int, fresh: list[int]) -> None:
-        """Raise the best budget of a chunk; queue it, or expand again from its cached verdict.
-
-        Budgets fall by one per step of the work list, so no chunk is raised twice by one call.
-        """
-        if level <= self._level[position]:  # most neighbours, most of the time
-            return
-        work = deque([(position, level)])
-        while work:
-            position, level = work.popleft()
-            if level <= self._level[position] or self._state[position] == MASKED:
-                continue
-            self._level[position] = level
-            if self._state[position] == UNEXPLORED:
-                self._move(position, QUEUED)
-                self._waiting.push(position, evidence)
-                fresh.append(position)
-            elif level > 1:  # the weak mask is 0 until there is a verdict
-                weak = self._neighbours(position, self._weak[position])
-                work.extend((neighbour, level - 1) for neighbour in weak)
-
-    def _neighbours(self, position: int, mask: int) -> Iterator[int]:
-        """Positions of the neighbours in ``mask`` that the grid has."""
-        nz, ny, nx = self.grid.counts
-        rest, x = divmod(position, nx)
-        z, y = divmod(rest, ny)
-        while mask:
-            lowest = mask & -mask
-            mask ^= lowest
-            dz, dy, dx = DIRECTIONS[lowest.bit_length() - 1]
-            if 0 <= z + dz < nz and 0 <= y + dy < ny and 0 <= x + dx < nx:
-                yield position + (dz * ny + dy) * nx + dx
+    def _queue(self, fresh: NDArray[np.int64]) -> list[ZYX]:
+        entries = fresh.tolist()
+        self._waiting.push(entries)
+        return self._indices([position for position, _ in entries])
 
     def _move(self, position: int, state: int) -> None:
         self._tally[self._state[position]] -= 1
@@ -244,55 +288,10 @@ class Frontier:
         self._state[position] = state
 
     def _indices(self, positions: list[int]) -> list[ZYX]:
-        return [self.grid.unravel(p) for p in positions]
+        _, ny, nx = self.grid.counts
+        plane = ny * nx
+        return [(p // plane, p // nx % ny, p % nx) for p in positions]
 
 
-class _Waiting:
-    """Queued positions, most evidence first, then first come first served.
-
-    Chunks without evidence (seeds, bridges) wait in a flat array: with every chunk of a brain as a
-    seed a heap of tuples would take gigabytes. An entry whose chunk is no longer queued is stale.
-    """
-
-    def __init__(self, state: memoryview) -> None:
-        self._state = state
-        self._heap: list[tuple[int, int, int]] = []
-        self._plain = array("q")
-        self._next = 0
-        self._order = 0
-        self._roomy = 1 << 16
-
-    def push(self, position: int, evidence: int) -> None:
-        if not evidence:
-            self._plain.append(position)
-            return
-        self._order += 1
-        heapq.heappush(self._heap, (-evidence, self._order, position))
-        if len(self._heap) > self._roomy:
-            self._heap = [entry for entry in self._heap if self._state[entry[2]] == QUEUED]
-            heapq.heapify(self._heap)
-            self._roomy = max(1 << 16, 2 * len(self._heap))
-
-    def extend(self, positions: NDArray[np.intp]) -> None:
-        self._plain.frombytes(positions.astype(np.int64).tobytes())
-
-    def pop(self) -> int:
-        """Remove the best entry that is not stale.
-
-        Raises
-        ------
-        IndexError
-            If nothing is queued.
-        """
-        while True:
-            position = heapq.heappop(self._heap)[2] if self._heap else self._first()
-            if self._state[position] == QUEUED:
-                return position
-
-    def _first(self) -> int:
-        position = self._plain[self._next]
-        self._next += 1
-        if self._next > 1 << 16:
-            del self._plain[: self._next]
-            self._next = 0
-        return position
+def _flags(verdict: Verdict) -> int:
+    return verdict.strong | KNOWN | (HOLDS if verdict.neurite else 0)

@@ -17,9 +17,11 @@ from neuroconn.config.infer import InferSettings
 from neuroconn.errors import HaloError, ModelError, StorageError, UsageError, VolumeError
 from neuroconn.geometry import ZYX, ChunkGrid
 from neuroconn.inference.encoding import Encoding
-from neuroconn.inference.identity import digest, run_identity
+from neuroconn.inference.gaps import lost_objects
+from neuroconn.inference.identity import brain_identity, digest, run_identity
 from neuroconn.inference.plan import Plan
 from neuroconn.inference.predictors import versions
+from neuroconn.inference.region import Region, parse_region, seeds_inside
 from neuroconn.inference.seeds import find_seeds
 from neuroconn.network.card import ModelCard, load_card
 from neuroconn.network.normalisation import Constants
@@ -40,6 +42,8 @@ class Job:
     encoding: Encoding
     seeds: Iterable[ZYX]
     """Chunks to start from; the grid itself for all of them."""
+    region: Region | None = None
+    """Where the walk may go; None for the whole brain."""
     warnings: tuple[str, ...] = ()
     """What looks wrong but may be meant, one line each."""
 
@@ -64,6 +68,8 @@ class Job:
             encoding=self.encoding,
             precision=precision,
             device=device,
+            brain_digest=digest(identity["brain"]),
+            on_damage=self.settings.on_damage,
             versions=versions(),
         )
         return plan, identity
@@ -77,9 +83,12 @@ class Job:
             inner_chunk=self.settings.inner_chunk,
             halo=self.settings.halo,
             padding=self.settings.padding,
+            on_damage=self.settings.on_damage,
             normalisation=self.constants,
             evidence=self.settings.evidence,
             bridge=self.settings.bridge,
+            through_failed=self.settings.through_failed,
+            region=self.region.digest if self.region else None,
             encoding=self.encoding,
             engine={"device": device, "precision": precision},
         )
@@ -94,6 +103,8 @@ def prepare(
     seeds: Sequence[Sequence[str]] = (),
     seed_source: str | Path | None = None,
     seed_units: Literal["voxel", "um"] = "voxel",
+    box: Sequence[str | float] = (),
+    mask: str | Path | None = None,
 ) -> Job:
     """Check a run before anything is written or started.
 
@@ -109,6 +120,8 @@ def prepare(
         What decides the answer.
     seeds, seed_source, seed_units
         As for :func:`neuroconn.inference.seeds.find_seeds`.
+    box, mask
+        As for :func:`neuroconn.inference.region.parse_region`.
 
     Raises
     ------
@@ -119,6 +132,7 @@ def prepare(
     _check_level(image, settings.level)
     card = load_card(model)
     grid = grid_of(image, settings)
+    region = parse_region(image, grid, level=settings.level, box=box, mask=mask)
     found = find_seeds(
         image,
         grid,
@@ -128,6 +142,12 @@ def prepare(
         units=seed_units,
         percentiles=_statistics(image).get("percentiles"),
     )
+    warnings = [*found.warnings, *(region.warnings if region else ())]
+    warnings += lost_objects(image, settings.level)
+    chunks = found.chunks
+    if region is not None and chunks is not grid:
+        chunks, lost = seeds_inside(region, chunks)
+        warnings += lost
     job = Job(
         brain=image,
         output=Path(output),
@@ -137,8 +157,9 @@ def prepare(
         settings=settings,
         grid=grid,
         encoding=Encoding(settings.dtype, card.clip),
-        seeds=found.chunks,
-        warnings=found.warnings,
+        seeds=chunks,
+        region=region,
+        warnings=tuple(warnings),
     )
     _check_rules(job)
     return job
@@ -165,19 +186,6 @@ def constants_of(image: Image, card: ModelCard) -> Constants:
             f"Make them with `neuroconn convert {image.path} NEW.ome.zarr`."
         )
     return card.normalisation.constants(statistics)
-
-
-def brain_identity(image: Image, level: int) -> dict[str, Any]:
-    """Say which voxels a run reads, without their path: shape, type, place, histogram."""
-    array = image.array(level)
-    attributes = image.attributes
-    return {
-        "shape": image.levels[level].shape,
-        "level": level,
-        "dtype": str(array.dtype),
-        "frame": image.frames[level],
-        "content": digest({"intensity": attributes.get("intensity", {})})[:16],
-    }
 
 
 def check_disk(output: Path, grid: ChunkGrid, dtype: str, batches: int) -> None:

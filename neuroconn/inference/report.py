@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from neuroconn.geometry import ZYX
+from neuroconn.inference.audit import Audit
 from neuroconn.inference.frontier import Frontier
 from neuroconn.inference.walk import Tally
 
@@ -35,6 +36,10 @@ class InferReport:
     """Why the chunks visited are not the closure of the seeds; empty if they are."""
     failed: tuple[tuple[ZYX, str], ...]
     """Chunks given up, with the reason; the first thousand."""
+    audit: Audit | None = None
+    """What probes prove about the chunks nobody explored."""
+    warnings: tuple[str, ...] = ()
+    """What the run noticed that its user should look at."""
 
     @property
     def complete(self) -> bool:
@@ -59,7 +64,14 @@ class InferReport:
 
 
 def make_report(
-    output: Path, run_id: str, frontier: Frontier, tally: Tally, *, models: int
+    output: Path,
+    run_id: str,
+    frontier: Frontier,
+    tally: Tally,
+    *,
+    models: int,
+    audit: Audit | None = None,
+    warnings: tuple[str, ...] = (),
 ) -> InferReport:
     """Sum up a walk that came to an end."""
     counts = frontier.counts()
@@ -80,6 +92,8 @@ def make_report(
         utilisation=round(tally.utilisation(models), 4),
         exceptions=exceptions(counts),
         failed=tuple(failed),
+        audit=audit,
+        warnings=warnings,
     )
 
 

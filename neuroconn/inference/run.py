@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -10,11 +9,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from neuroconn._version import __version__
+from neuroconn.config.access import Access
 from neuroconn.config.infer import InferSettings
-from neuroconn.errors import InterruptedRunError
 from neuroconn.inference.backends import Backend, open_backend
-from neuroconn.inference.coarse import build_pyramid
-from neuroconn.inference.events import EventLog, Listener
+from neuroconn.inference.events import Listener
+from neuroconn.inference.exploration import Explorer
 from neuroconn.inference.frontier import Frontier
 from neuroconn.inference.journal import Journal
 from neuroconn.inference.output import RunFolder, check_output, create_output, level_of
@@ -26,12 +25,9 @@ from neuroconn.inference.predictors import (
     pick_engine,
 )
 from neuroconn.inference.prepare import Job, check_disk, prepare
-from neuroconn.inference.replay import replay
 from neuroconn.inference.report import InferReport, make_report
-from neuroconn.inference.walk import Tally, Walk, window
-from neuroconn.volume.store import open_image
-
-logger = logging.getLogger(__name__)
+from neuroconn.inference.resumption import read_mask, resume, write_mask
+from neuroconn.inference.walk import Tally, window
 
 Header = Callable[[Job, Backend, Plan, Frontier], None]
 """Called once everything is checked, before the first chunk."""
@@ -45,8 +41,12 @@ class RunOptions:
     """As for ``--scheduler``; see :mod:`neuroconn.sites`."""
     threads: int | None = None
     """Threads of each network."""
+    access: Access = Access()
+    """Where to listen, and certificates."""
     force_unlock: bool = False
     """Take the run from another client that is known to be dead."""
+    fsync: bool = False
+    """Have every chunk on the disk itself before its line: safe from power cuts, and slower."""
     retry_failed: bool = False
     """Try the chunks again that earlier runs gave up."""
     dry_run: bool = False
@@ -66,6 +66,8 @@ def infer(
     seeds: Sequence[Sequence[float | str]] = (),
     seed_source: str | Path | None = None,
     seed_units: Literal["voxel", "um"] = "voxel",
+    box: Sequence[float | str] = (),
+    mask: str | Path | None = None,
     model: str | Path = "default",
     settings: InferSettings | None = None,
     options: RunOptions | None = None,
@@ -85,6 +87,10 @@ def infer(
         A ``.swc``, ``.marker``, ``.apo`` or ``.csv`` file, bright places, or every chunk.
     seed_units : {"voxel", "um"}, optional
         What a file's coordinates count in.
+    box : six numbers or words, optional
+        Z0 Y0 X0 Z1 Y1 X1 of the part of the brain to stay in, as for ``seeds``.
+    mask : path, optional
+        A volume with values other than 0 where the walk may go.
     model : path or str, optional
         Folder of a model, or the name of a shipped one.
     settings : InferSettings, optional
@@ -122,14 +128,17 @@ def infer(
         seeds=[[str(word) for word in seed] for seed in seeds],
         seed_source=seed_source,
         seed_units=seed_units,
+        box=box,
+        mask=mask,
     )
     own_engine = options.predictor is not engine_predictor
     if not own_engine:
         check_model(job.model, job.grid.chunk, job.settings)
-    with open_backend(options.scheduler, options.threads) as backend:
+    with open_backend(options.scheduler, options.threads, options.access) as backend:
         wanted = job.settings.device, job.settings.precision
         engine = wanted if own_engine else backend.resolve(pick_engine, *wanted)
         plan, identity = job.plan(*engine)
+        plan = replace(plan, fsync=options.fsync)
         folder = check_output(job.output, identity)
         check_disk(job.output, job.grid, job.encoding.dtype, window(2 * backend.models))
         if options.dry_run:
@@ -143,11 +152,10 @@ def _rehearse(
     job: Job, backend: Backend, plan: Plan, folder: RunFolder | None, options: RunOptions
 ) -> InferReport:
     if folder is None:
-        frontier = Frontier(job.grid, job.seeds, bridge=job.settings.bridge)
+        outside = job.region.outside if job.region else None
+        frontier = Frontier(job.grid, job.seeds, bridge=job.settings.bridge, mask=outside)
     else:
-        frontier = replay(
-            Journal.read(folder.path), job.grid, folder.seeds(job.grid), bridge=job.settings.bridge
-        )
+        frontier = resume(folder, Journal.read(folder.path), job.grid)
         frontier.add_seeds(job.seeds)
     if options.header:
         options.header(job, backend, plan, frontier)
@@ -186,66 +194,19 @@ def _run(
     options: RunOptions,
 ) -> InferReport:
     folder.add_seeds(job.seeds, job.grid)
-    frontier = replay(
-        journal,
-        job.grid,
-        folder.seeds(job.grid),
-        bridge=job.settings.bridge,
-        retry_failed=options.retry_failed,
-    )
+    # Here, not when the output is made: whatever a crash left out is made up for.
+    if job.region is not None and read_mask(folder, job.grid) is None:
+        write_mask(folder, job.region.outside)
+    frontier = resume(folder, journal, job.grid, retry_failed=options.retry_failed)
     if options.header:
         options.header(job, backend, plan, frontier)
-    events = EventLog(folder.events)
-    tally = _walk(job, backend, plan, frontier, journal, events, options)
-    stored = [*frontier.chunks("neurite"), *frontier.chunks("empty")]
-    _finish_pyramid(job, folder, stored, options.stop)
-    report = make_report(job.output, plan.run_id, frontier, tally, models=backend.models)
-    # A run that found nothing to do leaves the report of the one that did it.
-    if tally.inferred or folder.read_report().get("pyramid_of") != len(stored):
-        folder.write_report({**report.to_json(), "pyramid_of": len(stored)})
-        events.write("end", **report.chunks)
-    return report
-
-
-def _walk(
-    job: Job,
-    backend: Backend,
-    plan: Plan,
-    frontier: Frontier,
-    journal: Journal,
-    events: EventLog,
-    options: RunOptions,
-) -> Tally:
-    """Visit what is left; a finished run loads no network."""
-    if frontier.done:
-        return Tally()
-    events.write("start", backend=backend.name, **frontier.counts())
-    try:
-        with backend.executor(plan, options.predictor) as executor:
-            return Walk(
-                frontier,
-                executor,
-                journal,
-                events,
-                listener=options.progress,
-                stop=options.stop,
-                max_chunks=job.settings.max_chunks,
-            ).run()
-    except BaseException as error:
-        events.write("stop", reason=f"{type(error).__name__}: {error}", **frontier.counts())
-        raise
-
-
-def _finish_pyramid(
-    job: Job, folder: RunFolder, stored: list[Any], stop: threading.Event | None
-) -> None:
-    """Build the coarse levels unless the last run has, over the same chunks."""
-    if folder.read_report().get("pyramid_of") == len(stored):
-        return
-
-    def stop_if_asked() -> None:
-        if stop is not None and stop.is_set():
-            raise InterruptedRunError("stopped as asked; run the same command again to resume")
-
-    written = build_pyramid(open_image(job.output), stored, after_each=stop_if_asked)
-    logger.info("pyramid: %d objects", written)
+    return Explorer(
+        job,
+        backend,
+        plan,
+        folder,
+        journal,
+        predictor=options.predictor,
+        listener=options.progress,
+        stop=options.stop,
+    ).explore(frontier)

@@ -10,8 +10,8 @@ from neuroconn.geometry import ChunkGrid
 from neuroconn.inference.journal import Journal
 from neuroconn.inference.lock import holder
 from neuroconn.inference.output import require_run
-from neuroconn.inference.replay import replay
 from neuroconn.inference.report import exceptions
+from neuroconn.inference.resumption import resume
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ def status(output: str | Path) -> RunStatus:
     folder = require_run(path)
     journal = Journal.read(folder.path)
     grid = _grid(journal.identity)
-    frontier = replay(journal, grid, folder.seeds(grid), bridge=journal.identity["bridge"])
+    frontier = resume(folder, journal, grid)
     found = holder(folder.path / "lock")
     counts = frontier.counts()
     return RunStatus(

@@ -17,12 +17,14 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
-from neuroconn.errors import InterruptedRunError, StorageError
+from neuroconn.errors import InterruptedRunError, NeuroconnError, StorageError
 from neuroconn.geometry import ZYX
-from neuroconn.inference.events import EventLog, Listener, Progress
+from neuroconn.inference.events import ChunkDone, EventLog, Listener, Progress
 from neuroconn.inference.executors import Batch, Executor, Returned
 from neuroconn.inference.failures import Retries
+from neuroconn.inference.flood import FloodWatch
 from neuroconn.inference.frontier import Frontier
 from neuroconn.inference.journal import Journal
 from neuroconn.inference.records import failure_record, outcome_record
@@ -32,6 +34,8 @@ logger = logging.getLogger(__name__)
 
 _TASK_S = 0.5  # below this a task is mostly scheduling, so chunks are sent together
 _LARGEST_BATCH = 32
+_HOPELESS = 50
+"""Chunks given up in a row, from which on it is not the chunks that are at fault."""
 
 
 @dataclass
@@ -41,6 +45,8 @@ class Tally:
     inferred: int = 0
     retried: int = 0
     """Chunks handed out once more, for whatever reason."""
+    voxels: int = 0
+    """Voxels of the cores that were stored."""
     task_seconds: float = 0.0
     model_seconds: float = 0.0
     seconds: float = 0.0
@@ -62,7 +68,7 @@ def window(slots: int) -> int:
 
 
 class Walk:
-    """One run of the loop.
+    """The loop of a run; :meth:`run` may be called again when the frontier has grown.
 
     Parameters
     ----------
@@ -80,7 +86,21 @@ class Walk:
         Once set, nothing more is handed out and the walk ends when what is out is back.
     max_chunks : int, optional
         Chunks in the whole run after which no more are handed out.
+    watch : FloodWatch, optional
+        Says when the walk floods the grid.
+    models : int, optional
+        Networks that can run at the same time; for progress only.
+
+    Attributes
+    ----------
+    phase : {"walk", "audit"}
+        For progress only.
+    flooded : bool
+        Whether the walk was stopped because most of what it visited was empty.
     """
+
+    phase: Literal["walk", "audit"] = "walk"
+    flooded = False
 
     def __init__(
         self,
@@ -92,6 +112,8 @@ class Walk:
         listener: Listener | None = None,
         stop: threading.Event | None = None,
         max_chunks: int | None = None,
+        watch: FloodWatch | None = None,
+        models: int = 1,
     ) -> None:
         self.tally = Tally()
         self._frontier = frontier
@@ -101,6 +123,11 @@ class Walk:
         self._listener = listener
         self._stop = stop or threading.Event()
         self._max_chunks = max_chunks
+        self._watch = watch or FloodWatch(len(frontier.grid), sparse=False)
+        self._models = models
+        self._fresh: list[ChunkDone] = []
+        self._given_up_in_a_row = 0
+        self._last_reason = ""
         self._retries = Retries()
         self._out: dict[int, Batch] = {}
         self._number = 0
@@ -117,12 +144,15 @@ class Walk:
             If ``stop`` was set, or the cluster is gone.
         StorageError
             If a worker or the journal could not store.
+        NeuroconnError
+            If one chunk after the other fails: not the chunks are at fault.
         """
         try:
             self._report()
             while self._fill():
                 self._settle(self._executor.drain())
                 self._report()
+                self._require_hope()
         finally:
             self.tally.seconds = time.monotonic() - self._started
         if self._storage:
@@ -139,7 +169,8 @@ class Walk:
 
     def _fill(self) -> int:
         """Submit up to the window; returns the batches that are out."""
-        while not self._stop.is_set() and not self._storage and not self._alone:
+        self.flooded = self.flooded or self._watch.stop
+        while not (self._stop.is_set() or self._storage or self._alone or self.flooded):
             slots = self._executor.slots
             if self._retries.suspects:
                 if self._out:
@@ -203,16 +234,33 @@ class Walk:
         for outcome in outcomes:
             self._expand(outcome)
         for failure in given_up:
-            logger.warning("chunk %s failed: %s", failure.index, failure.reason)
-            self._journal.note_failure(
-                failure.index, failure.attempt, failure.reason, failure.details
-            )
-            self._frontier.fail(failure.index)
+            self._give_up(failure)
+
+    def _give_up(self, failure: Failure) -> None:
+        logger.warning("chunk %s failed: %s", failure.index, failure.reason)
+        self._journal.note_failure(failure.index, failure.attempt, failure.reason, failure.details)
+        self._frontier.fail(failure.index)
+        self._fresh.append(ChunkDone(failure.index, "failed", 0.0, reason=failure.reason))
+        # Of a brain with a hole many chunks fail for a good reason.
+        self._given_up_in_a_row += not failure.damage
+        self._last_reason = failure.reason
 
     def _expand(self, outcome: Outcome) -> None:
         self._retries.forget(outcome.index)
         queued = self._frontier.record(outcome.index, outcome.verdict)
+        neurite = outcome.verdict.neurite
+        self._watch.saw(neurite=neurite)
+        self._given_up_in_a_row = 0
+        self._fresh.append(
+            ChunkDone(
+                outcome.index,
+                "neurite" if neurite else "empty",
+                outcome.seconds,
+                worker=outcome.worker,
+            )
+        )
         self.tally.inferred += 1
+        self.tally.voxels += self._frontier.grid.core(outcome.index).size
         self.tally.task_seconds += outcome.seconds
         self.tally.model_seconds += outcome.model_seconds
         logger.info(
@@ -236,11 +284,21 @@ class Walk:
             self._note(f"batch {returned.lost}", index, returned.reason)
         return self._retries.lost(returned, alone=self._alone)
 
+    def _require_hope(self) -> None:
+        if self._given_up_in_a_row < _HOPELESS:
+            return
+        raise NeuroconnError(
+            f"{self._given_up_in_a_row} chunks in a row failed, the last with {self._last_reason}: "
+            "something other than these chunks is at fault. Mend it, then run the same command "
+            "again with --retry-failed."
+        )
+
     def _note(self, event: str, index: ZYX, reason: str, details: str = "") -> None:
         extra = {"traceback": details} if details else {}
         self._events.write(event, chunk=index, reason=reason, **extra)
 
     def _report(self) -> None:
+        finished, self._fresh = tuple(self._fresh), []
         if self._listener is None:
             return
         counts = self._frontier.counts()
@@ -248,6 +306,7 @@ class Walk:
             Progress(
                 done=counts["neurite"] + counts["empty"],
                 neurite=counts["neurite"],
+                empty=counts["empty"],
                 failed=counts["failed"],
                 queued=counts["queued"],
                 in_flight=counts["in_flight"],
@@ -255,5 +314,10 @@ class Walk:
                 inferred=self.tally.inferred,
                 seconds=time.monotonic() - self._started,
                 model_seconds=self.tally.model_seconds,
+                models=self._models,
+                voxels=self.tally.voxels,
+                phase=self.phase,
+                finished=finished,
+                warnings=self._watch.warnings(),
             )
         )

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from neuroconn.config.infer import EvidenceRules, InferSettings
+from neuroconn.config.infer import AuditSettings, EvidenceRules, InferSettings
 from neuroconn.geometry import ZYX, ChunkGrid, Frame, plan_levels
 from neuroconn.inference.plan import Plan
 from neuroconn.network.card import ModelCard
@@ -36,6 +36,7 @@ SETTINGS = InferSettings(
     inner_chunk=8,
     halo=8,
     evidence=EvidenceRules(threshold=4.0, core_threshold=2.0, min_component=10, reliable=2),
+    audit=AuditSettings(probes=0),
 )
 
 

@@ -3,6 +3,7 @@
 import random
 from collections.abc import Callable
 from itertools import product
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -50,6 +51,7 @@ def oracle(
     bridge: int = 0,
     masked: frozenset[ZYX] = frozenset(),
     failed: frozenset[ZYX] = frozenset(),
+    through: str = "all",
 ) -> set[ZYX]:
     """Relax every budget until nothing changes: the equations of the closure, word by word."""
     incoming = {c: bridge for c in seeds if c not in masked}
@@ -57,9 +59,13 @@ def oracle(
     while changed:
         changed = False
         for c in list(incoming):
-            verdict = Verdict(False, 0, ALL, 0) if c in failed else field[c]
+            verdict = field[c]
+            if c in failed:
+                verdict = Verdict(False, 0, 0 if through == "none" else ALL, 0)
             budget = bridge if verdict.neurite else incoming[c]
             offers = [(n, bridge) for n in neighbours(grid, c, verdict.strong)]
+            if c in failed and through == "all" and budget == bridge:
+                offers += [(n, budget) for n in neighbours(grid, c, verdict.weak)]
             if budget >= 1:
                 offers += [(n, budget - 1) for n in neighbours(grid, c, verdict.weak)]
             for n, offer in offers:
@@ -221,24 +227,61 @@ def test_masked_chunks_are_never_handed_out() -> None:
         assert frontier.counts()["masked"] == 12
 
 
-def test_a_failed_chunk_passes_the_budget_on_like_an_empty_one() -> None:
-    for number in range(200):
+@pytest.mark.parametrize("through", ["all", "bridge", "none"])
+def test_the_policy_says_what_is_reached_across_failed_chunks(
+    through: Literal["all", "bridge", "none"],
+) -> None:
+    for number in range(150):
         rng = random.Random(number)
         grid = cells(3, 4, 4)
         field = random_field(grid, rng, 0.08)
         failed = frozenset(rng.sample(list(grid), 8))
-        frontier = Frontier(grid, [(1, 1, 1)], bridge=number % 3)
+        frontier = Frontier(grid, [(1, 1, 1)], bridge=number % 3, through_failed=through)
 
         walk(frontier, field, rng, window=4, failed=failed)
 
-        want = oracle(grid, field, {(1, 1, 1)}, number % 3, failed=failed)
+        want = oracle(grid, field, {(1, 1, 1)}, number % 3, failed=failed, through=through)
         assert visited(frontier) == want
         assert frontier.counts()["failed"] == len(want & failed)
 
 
+def test_a_fibre_goes_on_behind_a_failed_chunk_unless_told_otherwise() -> None:
+    field = {c: Verdict(True, SIDES, SIDES, 5) for c in LINE}
+    for through, reached in (("all", len(LINE)), ("bridge", 3), ("none", 3)):
+        frontier = Frontier(LINE, [(0, 0, 0)], through_failed=through)  # type: ignore[arg-type]
+        walk(frontier, field, random.Random(0), failed=frozenset({(0, 0, 2)}))
+        assert len(visited(frontier)) == reached
+
+
+def test_a_probe_opens_the_way_only_if_it_holds_something() -> None:
+    field = {c: Verdict(c[2] == 4, SIDES if c[2] == 4 else 0, SIDES, 5) for c in LINE}
+    frontier = Frontier(LINE, [(0, 0, 0)], bridge=1)
+    walk(frontier, field, random.Random(0))
+    before = visited(frontier)
+
+    assert frontier.add_probes([(0, 0, 0), (0, 0, 3)]) == [(0, 0, 3)]
+    walk(frontier, field, random.Random(0))
+    assert visited(frontier) == before | {(0, 0, 3)}
+
+    frontier.add_probes([(0, 0, 4)])
+    walk(frontier, field, random.Random(0))
+    assert visited(frontier) == set(LINE)
+
+
+def test_a_probe_that_fails_opens_nothing() -> None:
+    field = {c: Verdict(True, SIDES, SIDES, 5) for c in LINE}
+    frontier = Frontier(LINE, [], bridge=1)
+    frontier.add_probes([(0, 0, 3)])
+
+    walk(frontier, field, random.Random(0), failed=frozenset({(0, 0, 3)}))
+
+    assert visited(frontier) == {(0, 0, 3)}
+    assert frontier.done
+
+
 def test_a_failed_chunk_that_is_done_later_opens_what_it_would_have_opened() -> None:
     field = {c: Verdict(True, SIDES, SIDES, 5) for c in LINE}
-    frontier = Frontier(LINE, [(0, 0, 0)])
+    frontier = Frontier(LINE, [(0, 0, 0)], through_failed="none")
     walk(frontier, field, random.Random(0), failed=frozenset({(0, 0, 2)}))
     assert visited(frontier) == {(0, 0, 0), (0, 0, 1), (0, 0, 2)}
 

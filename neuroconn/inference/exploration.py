@@ -1,0 +1,147 @@
+"""From an open run folder to a closed and audited map.
+
+1. The frontier is rebuilt from seeds, region, earlier probes and the journal.
+2. The walk runs until it has closed.
+3. The audit draws probes, stores the draw, and the walk goes on with them; again, as long as there
+   are hits and rounds left.
+4. The coarse levels are built, and the report is written.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from dataclasses import dataclass
+
+from neuroconn.errors import InterruptedRunError
+from neuroconn.geometry import ZYX
+from neuroconn.inference.audit import Round, conclude, draw, is_due
+from neuroconn.inference.backends import Backend
+from neuroconn.inference.bright import chunk_scores
+from neuroconn.inference.coarse import build_pyramid
+from neuroconn.inference.events import EventLog, Listener
+from neuroconn.inference.executors import Executor
+from neuroconn.inference.flood import FloodWatch
+from neuroconn.inference.frontier import Frontier
+from neuroconn.inference.gaps import filled_parts
+from neuroconn.inference.journal import Journal
+from neuroconn.inference.output import RunFolder
+from neuroconn.inference.plan import Plan
+from neuroconn.inference.predictors import PredictorFactory
+from neuroconn.inference.prepare import Job
+from neuroconn.inference.report import InferReport, make_report
+from neuroconn.inference.resumption import audit_of, read_rounds, write_rounds
+from neuroconn.inference.walk import Tally, Walk
+from neuroconn.volume.store import open_image
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Explorer:
+    """Everything a run needs to go on: what, where, with whom, and who listens."""
+
+    job: Job
+    backend: Backend
+    plan: Plan
+    folder: RunFolder
+    journal: Journal
+    predictor: PredictorFactory
+    listener: Listener | None = None
+    stop: threading.Event | None = None
+
+    def explore(self, frontier: Frontier) -> InferReport:
+        """Visit what is left, audit it, and finish the map; a finished run loads no network.
+
+        Raises
+        ------
+        InterruptedRunError, StorageError, NeuroconnError
+            As :meth:`neuroconn.inference.walk.Walk.run`; what is done is kept.
+        """
+        events = EventLog(self.folder.events)
+        tally, warnings = self._visit(frontier, events)
+        stored = [*frontier.chunks("neurite"), *frontier.chunks("empty")]
+        self._finish_pyramid(stored)
+        report = make_report(
+            self.job.output,
+            self.plan.run_id,
+            frontier,
+            tally,
+            models=self.backend.models,
+            audit=audit_of(self.folder, frontier),
+            warnings=warnings + (self._filled() if tally.inferred else ()),
+        )
+        # A run that found nothing to do leaves the report of the one that did it.
+        if tally.inferred or self.folder.read_report().get("pyramid_of") != len(stored):
+            self.folder.write_report({**report.to_json(), "pyramid_of": len(stored)})
+            events.write("end", **report.chunks)
+        return report
+
+    def _visit(self, frontier: Frontier, events: EventLog) -> tuple[Tally, tuple[str, ...]]:
+        settings = self.job.settings
+        rounds = read_rounds(self.folder)
+        if frontier.done and not is_due(rounds, frontier, settings.audit):
+            return Tally(), ()
+        events.write("start", backend=self.backend.name, **frontier.counts())
+        watch = FloodWatch(
+            len(frontier.grid) - frontier.counts()["masked"],
+            sparse=self.job.seeds is not self.job.grid,
+            limit=settings.max_empty,
+        )
+        try:
+            with self.backend.executor(self.plan, self.predictor) as executor:
+                walk = self._walk(frontier, executor, events, watch)
+                walk.run()
+                self._audit(walk, frontier, events, rounds)
+        except BaseException as error:
+            events.write("stop", reason=f"{type(error).__name__}: {error}", **frontier.counts())
+            raise
+        return walk.tally, watch.warnings()
+
+    def _walk(
+        self, frontier: Frontier, executor: Executor, events: EventLog, watch: FloodWatch
+    ) -> Walk:
+        return Walk(
+            frontier,
+            executor,
+            self.journal,
+            events,
+            listener=self.listener,
+            stop=self.stop,
+            max_chunks=self.job.settings.max_chunks,
+            watch=watch,
+            models=self.backend.models,
+        )
+
+    def _audit(self, walk: Walk, frontier: Frontier, events: EventLog, rounds: list[Round]) -> None:
+        """Probe unexplored chunks and walk on from the hits, round after round."""
+        settings = self.job.settings.audit
+        if not frontier.done or not is_due(rounds, frontier, settings):
+            return
+        scores = chunk_scores(self.job.brain, self.job.grid, self.job.settings.level)
+        walk.phase = "audit"
+        while frontier.done and is_due(rounds, frontier, settings):
+            chosen = draw(frontier, scores, settings, self.plan.run_id, len(rounds) + 1)
+            rounds.append(chosen)
+            # Stored before a probe runs: drawn again after a crash, they would be other probes.
+            write_rounds(self.folder, rounds, settings.confidence)
+            events.write("audit", round=chosen.number, probes=len(chosen.probes), pool=chosen.pool)
+            frontier.add_probes(chosen.probes)
+            walk.run()
+            logger.info("audit: %s", conclude(rounds, frontier, settings.confidence))
+
+    def _filled(self) -> tuple[str, ...]:
+        return filled_parts(self.journal.records(), self.job.brain, self.job.settings.level)
+
+    def _finish_pyramid(self, stored: list[ZYX]) -> None:
+        """Build the coarse levels unless the last run has, over the same chunks."""
+        if self.folder.read_report().get("pyramid_of") == len(stored):
+            return
+
+        def stop_if_asked() -> None:
+            if self.stop is not None and self.stop.is_set():
+                raise InterruptedRunError("stopped as asked; run the same command again to resume")
+
+        image = open_image(self.job.output)
+        written = build_pyramid(image, stored, after_each=stop_if_asked)
+        logger.info("pyramid: %d objects", written)
