@@ -18,6 +18,7 @@ from neuroconn.inference.encoding import Encoding
 from neuroconn.metrics import CCQ, ccq, skeleton
 from neuroconn.metrics.truth import Truth, open_truth
 from neuroconn.volume import Image, open_image
+from neuroconn.volume.address import Address
 
 BLOCK = 192
 """Voxels scored at once, along each axis; a block takes some 300 MB at work."""
@@ -79,7 +80,7 @@ class Scores:
 
 
 def evaluate(
-    prediction: str | Path,
+    prediction: str | Address,
     truth: str | Path | Iterable[str | Path],
     *,
     threshold: float = 3.0,

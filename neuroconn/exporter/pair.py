@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -15,8 +15,10 @@ from numpy.typing import NDArray
 from neuroconn.config.overlay import OverlaySettings
 from neuroconn.errors import UsageError, VolumeError
 from neuroconn.geometry import Box
+from neuroconn.inference.journal import Journal
 from neuroconn.vaa3d.overlay import Unexplored, Window, avoid_powers_of_two, overlay, rgb
 from neuroconn.volume import Image, open_image, read_region
+from neuroconn.volume.address import Address, ObjectPath
 
 logger = logging.getLogger(__name__)
 
@@ -47,7 +49,7 @@ class Pair:
 
     Parameters
     ----------
-    brain, distance : Path
+    brain, distance : Path or ObjectPath
         OME-Zarr images. The map may be of a coarser level of the brain.
     look : Look
         What to make of them.
@@ -62,7 +64,9 @@ class Pair:
         If the overlay does not fit the map, or the crop the volume.
     """
 
-    def __init__(self, brain: Path, distance: Path, look: Look, box: Box | None = None) -> None:
+    def __init__(
+        self, brain: Address, distance: Address, look: Look, box: Box | None = None
+    ) -> None:
         self.look = look
         self.brain, self.map = open_image(brain), open_image(distance)
         self._raw = self.brain.array(_shared_level(self.brain, self.map))
@@ -241,9 +245,16 @@ def _digest(image: Image) -> str:
     """Fingerprint of an image's notes and, if it was made by a walk, of the walk's journal."""
     notes = json.dumps(image.attributes, sort_keys=True, default=str).encode()
     digest = hashlib.sha256(notes)
-    journal = image.path / "run" / "journal.jsonl"
-    if journal.is_file():
-        with journal.open("rb") as handle:
-            while block := handle.read(1 << 20):
-                digest.update(block)
+    for block in _journal(image.path):
+        digest.update(block)
     return digest.hexdigest()
+
+
+def _journal(output: Address) -> Iterator[bytes]:
+    """Yield what a walk recorded, as it is stored; nothing if no walk made the image."""
+    if isinstance(output, ObjectPath):
+        yield from Journal.read(output / "run").blocks() if Journal.exists(output / "run") else ()
+    elif (file := output / "run" / "journal.jsonl").is_file():
+        with file.open("rb") as handle:
+            while block := handle.read(1 << 20):
+                yield block

@@ -24,6 +24,7 @@ from neuroconn.vaa3d.plan import TeraflyOptions, TeraflyPlan
 from neuroconn.vaa3d.single import write_single
 from neuroconn.vaa3d.terafly import IDENTITY, PARTIAL, LevelSummary, write_terafly
 from neuroconn.vaa3d.tiles import Compression, check_compression
+from neuroconn.volume.address import Address, address_of
 
 logger = logging.getLogger(__name__)
 
@@ -38,8 +39,8 @@ BEST_RATIO = {"none": 1.0, "lzw": 1 / 8, "zlib": 1 / 8}
 
 
 def export(
-    brain: str | Path,
-    distance: str | Path,
+    brain: str | Address,
+    distance: str | Address,
     output: str | Path,
     *,
     format: Format = "terafly",
@@ -104,7 +105,7 @@ def export(
     began = time.monotonic()
     look = _look(settings or OverlaySettings(), format, dtype, unexplored)
     check_compression(compression)
-    pair, target = Pair(Path(brain), Path(distance), look, box), Path(output)
+    pair, target = Pair(address_of(brain), address_of(distance), look, box), Path(output)
     if not _is_finished(target):
         _check_space(pair, target, compression)
     if format == "terafly":

@@ -88,6 +88,17 @@ class ChunkGrid:
         """
         return self._full(index).clip(self.bounds)
 
+    def voxels(self, index: ZYX) -> int:
+        """Return how many voxels the chunk owns: ``core(index).size``, at a tenth of its price.
+
+        Examples
+        --------
+        >>> ChunkGrid(shape=(100, 64, 64), chunk=(64, 64, 64)).voxels((1, 0, 0))
+        147456
+        """
+        (z, y, x), (nz, ny, nx), (cz, cy, cx) = index, self.shape, self.chunk
+        return min(cz, nz - z * cz) * min(cy, ny - y * cy) * min(cx, nx - x * cx)
+
     def tile(self, index: ZYX, halo: int | ZYX) -> Box:
         """Return the chunk at full size with ``halo`` around it; may leave the volume.
 

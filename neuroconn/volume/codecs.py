@@ -14,10 +14,11 @@ import numcodecs
 import numcodecs.blosc
 import numpy as np
 import zarr
+from numpy.typing import NDArray
 from zarr.codecs import BloscCodec, BytesCodec, Crc32cCodec
 
 from neuroconn.errors import VolumeError
-from neuroconn.geometry import ZYX
+from neuroconn.geometry import ZYX, Box
 from neuroconn.volume.ome import AXES
 
 # Shards are encoded by several threads at once; blosc's one global pool would make them queue.
@@ -75,6 +76,22 @@ def create_array(
         attributes=attributes,
         **options,
     )
+
+
+def packed_bytes(voxels: NDArray[Any], chunk: int, compression: Compression = "archive") -> int:
+    """Bytes that voxels take when they are stored in chunks of a side, index and checksums aside.
+
+    Examples
+    --------
+    >>> packed_bytes(np.zeros((64, 64, 64), np.uint8), 32) < 1000
+    True
+    """
+    name, level, shuffle = BLOSC[compression]
+    modes = {"shuffle": numcodecs.Blosc.SHUFFLE, "bitshuffle": numcodecs.Blosc.BITSHUFFLE}
+    codec = numcodecs.Blosc(cname=name, clevel=level, shuffle=modes[shuffle])
+    z, y, x = voxels.shape
+    pieces = Box.of_shape((z, y, x)).split((chunk, chunk, chunk))
+    return sum(len(codec.encode(np.ascontiguousarray(voxels[p.slices]))) for p in pieces)
 
 
 def check_decoding(array: zarr.Array[Any]) -> None:

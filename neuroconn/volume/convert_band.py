@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 from itertools import product
-from pathlib import Path
 
 from neuroconn.errors import UsageError
 from neuroconn.geometry import ZYX
 from neuroconn.volume.convert_plan import ConvertPlan
+from neuroconn.volume.memory import available_memory
 from neuroconn.volume.sources import Source
 
 logger = logging.getLogger(__name__)
@@ -91,16 +91,6 @@ def warn_amplification(source: Source, plan: ConvertPlan) -> None:
             " x ".join(map(str, source.unit)),
             " x ".join(map(str, plan.band)),
         )
-
-
-def available_memory() -> int | None:
-    """Bytes of memory free for a new process; None where the system does not say."""
-    try:
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-    except OSError:
-        return None
-    values = dict(line.split(":", 1) for line in lines if ":" in line)
-    return int(values["MemAvailable"].split()[0]) * 1024 if "MemAvailable" in values else None
 
 
 def _candidates(plan: ConvertPlan) -> list[ZYX]:

@@ -98,6 +98,11 @@ def read_journal(brain: Path) -> Iterator[dict[str, Any]]:
     return (record for number, (_, record) in enumerate(lines) if number)
 
 
+def parse_journal(data: bytes) -> list[dict[str, Any]]:
+    """Return the records in the bytes of a journal, its header first; none if it is damaged."""
+    return [record for _, record in _good(data.splitlines(keepends=True))]
+
+
 def make_durable(paths: Iterable[Path]) -> None:
     """Wait until files or folders are on disk, so that a record is never ahead of them."""
     for path in set(paths):
@@ -116,8 +121,12 @@ def _line(record: dict[str, Any]) -> bytes:
 def _lines(path: Path) -> Iterator[tuple[bytes, dict[str, Any]]]:
     """Good lines with their records, up to the first that is not."""
     with path.open("rb") as file:
-        for line in file:
-            text = line[9:-1]
-            if not line.endswith(b"\n") or line[:9] != b"%08x " % zlib.crc32(text):
-                return
-            yield line, json.loads(text)
+        yield from _good(file)
+
+
+def _good(lines: Iterable[bytes]) -> Iterator[tuple[bytes, dict[str, Any]]]:
+    for line in lines:
+        text = line[9:-1]
+        if not line.endswith(b"\n") or line[:9] != b"%08x " % zlib.crc32(text):
+            return
+        yield line, json.loads(text)

@@ -19,7 +19,7 @@ import numpy as np
 
 from neuroconn.errors import UsageError, VolumeError
 from neuroconn.geometry import ZYX, Frame, plan_levels
-from neuroconn.volume.convert_band import available_memory, warn_amplification, with_band
+from neuroconn.volume.convert_band import warn_amplification, with_band
 from neuroconn.volume.convert_checks import check_space, chosen_frame, continued
 from neuroconn.volume.convert_journal import ConvertJournal, journal_path, read_header
 from neuroconn.volume.convert_plan import ConvertPlan, choose_shapes
@@ -33,6 +33,7 @@ from neuroconn.volume.convert_run import (
     write_coarse,
 )
 from neuroconn.volume.engines import LEFTOVERS, chosen_engine
+from neuroconn.volume.memory import available_memory
 from neuroconn.volume.sources import MappedSource, Mapping, Source, open_source
 from neuroconn.volume.sources.damage import BadPlace
 from neuroconn.volume.statistics import Intensity, intensity_statistics
@@ -245,7 +246,7 @@ def _report(
 ) -> ConvertReport:
     notes = image.attributes
     return ConvertReport(
-        brain=image.path,
+        brain=image.folder,
         source=source.description,
         shape=source.shape,
         dtype=source.dtype.name,
@@ -275,7 +276,7 @@ def _run(
     plan, peak = work.plan, work.plan.peak_bytes(work.threads)
     total = len(plan.bands(0))
     done = Done(plan.levels[0].shape, work.source.dtype)
-    with ConvertJournal(work.image.path, header) as journal:
+    with ConvertJournal(work.image.folder, header) as journal:
         for record in journal.records():
             done.add(BandRecord.from_json(record))
         before = done.bands
@@ -365,7 +366,7 @@ def _conversion(source: Source, plan: ConvertPlan, frame: Frame, known: bool) ->
 
 def _damaged(work: Work, places: tuple[BadPlace, ...]) -> VolumeError:
     """Write the list of bad places beside the journal; return the error that sums it up."""
-    where = journal_path(work.image.path).with_name("damage.txt")
+    where = journal_path(work.image.folder).with_name("damage.txt")
     where.write_text("".join(f"{place}\n" for place in places), encoding="utf-8")
     first = "; ".join(map(str, places[:3]))
     return VolumeError(
@@ -388,5 +389,5 @@ def _sweep(image: Image) -> None:
     """Remove what writers killed in the middle of a file left behind."""
     for number in range(len(image.levels)):
         for pattern in LEFTOVERS:
-            for leftover in (image.path / str(number)).rglob(pattern):
+            for leftover in (image.folder / str(number)).rglob(pattern):
                 leftover.unlink()

@@ -139,7 +139,7 @@ def _of_image(image: Image) -> Info:
         facts["source"] = conversion["source"]["name"]
         facts["mapping"] = conversion.get("mapping")
         if "intensity" not in notes:
-            done = sum("histogram" in record for record in read_journal(image.path))
+            done = sum("histogram" in record for record in read_journal(image.folder))
             problems.append(
                 f"the conversion is not finished ({done} bands are done): run the same command "
                 "again"

@@ -64,7 +64,8 @@ def open_array(image: Image, level: int, engine: Engine) -> zarr.Array[Any]:
     zarr.Array, or what reads and writes alike
     """
     stored = image.array(level)
-    if engine == "zarr" or hasattr(stored, "stored"):  # a view of other axes
+    # TensorStore is for folders; and a view of other axes is not its business.
+    if engine == "zarr" or hasattr(stored, "stored") or not isinstance(image.path, Path):
         return stored
     return TensorArray(image.path / image.paths[level], stored)  # type: ignore[return-value]
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from neuroconn.errors import VolumeError
 from neuroconn.geometry import Box
+from neuroconn.volume.address import Address, ObjectPath
 from neuroconn.volume.axes import VolumeArray, triple
 from neuroconn.volume.regions import read_region, stored_grid
 from neuroconn.volume.store import Image, open_image
@@ -19,13 +20,16 @@ from neuroconn.volume.store import Image, open_image
 Chunks: TypeAlias = Literal["shard", "inner"]
 
 
-def open_volume(path: str | Path, level: int = 0, *, chunks: Chunks = "shard") -> xr.DataArray:
+def open_volume(
+    path: str | Path | ObjectPath, level: int = 0, *, chunks: Chunks = "shard"
+) -> xr.DataArray:
     """Open a level of an image lazily, with coordinates in micrometres.
 
     Parameters
     ----------
     path : path
-        An OME-Zarr 0.4 or 0.5 image: a brain or a distance map.
+        An OME-Zarr 0.4 or 0.5 image: a brain or a distance map, in a folder or at a URL
+        (``s3://bucket/path``; ``http(s)://host/path`` for reading).
     level : int
         0 is full resolution.
     chunks : {"shard", "inner"}
@@ -88,7 +92,7 @@ def _coordinates(image: Image, level: int) -> dict[str, Any]:
 class _Decoder:
     """CF decoding of packed integers: NaN for ``_FillValue``, then scale and offset."""
 
-    def __init__(self, attributes: dict[str, Any], where: Path) -> None:
+    def __init__(self, attributes: dict[str, Any], where: Address) -> None:
         missing = [key for key in ("scale_factor", "_FillValue") if key not in attributes]
         if missing:
             raise VolumeError(f"{where} is a distance map without {missing[0]}: no unit to read in")

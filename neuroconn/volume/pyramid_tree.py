@@ -7,6 +7,7 @@ from typing import Any
 
 import xarray as xr
 
+from neuroconn.volume.address import Address
 from neuroconn.volume.open import Chunks, level_array
 from neuroconn.volume.store import open_image
 
@@ -44,5 +45,5 @@ def open_pyramid(path: str | Path, *, chunks: Chunks = "shard") -> xr.DataTree:
     return xr.DataTree.from_dict(nodes, name=image.path.name)
 
 
-def _root_attributes(path: Path, kind: str, ome: dict[str, Any]) -> dict[str, Any]:
+def _root_attributes(path: Address, kind: str, ome: dict[str, Any]) -> dict[str, Any]:
     return {"kind": kind, "source": str(path), "ome": ome}

@@ -20,6 +20,8 @@ from zarr.storage import LocalStore
 from neuroconn.errors import StorageError, VolumeError
 from neuroconn.geometry import ZYX, Box, ChunkGrid
 from neuroconn.volume.axes import VolumeArray, triple
+from neuroconn.volume.checked_reads import CheckedReads, read_ahead
+from neuroconn.volume.stored import planned_reads, remove_stored, store_of, stored_key, stored_name
 
 Pad: TypeAlias = Literal["reflect", "symmetric", "edge", "constant"]
 
@@ -50,7 +52,7 @@ def write_region(array: zarr.Array[Any], box: Box, data: NDArray[Any]) -> None:
     """
     _check_write(array, box, data)
     try:
-        array[box.slices] = data
+        _write(array, box, data)
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         reason = "the disk is full" if full else str(error)
@@ -58,6 +60,17 @@ def write_region(array: zarr.Array[Any], box: Box, data: NDArray[Any]) -> None:
         raise StorageError(
             f"cannot write {box} to {array.store_path}: {reason}; {advice}"
         ) from error
+
+
+def _write(array: zarr.Array[Any], box: Box, data: NDArray[Any]) -> None:
+    try:
+        array[box.slices] = data
+    except OSError:
+        raise
+    except (ValueError, RuntimeError):
+        # zarr reads a shard before it writes it whole, and cannot if it is damaged.
+        remove_stored(array, *stored_grid(array).overlapping(box))
+        array[box.slices] = data
 
 
 def read_region(
@@ -95,14 +108,11 @@ def read_region(
                 f"{box} leaves the volume of shape {array.shape}; say what to pad with"
             )
         return _read_inside(array, box)
-    if pad in (None, "constant"):
-        value = array.fill_value if fill is None else fill
-        padded = np.full(box.shape, value, dtype=array.dtype)
-        inside = box.clip(bounds)
-        if inside.size:
-            padded[inside.within(box)] = _read_inside(array, inside)
-        return padded
-    return _read_mirrored(array, box, pad)
+    pad = pad or "constant"
+    shape = triple(array.shape)
+    source = source_box(shape, box, pad)
+    data = _read_inside(array, source) if source.size else np.empty((0, 0, 0), array.dtype)
+    return pad_block(data, shape, box, pad, array.fill_value if fill is None else fill)
 
 
 def padded_indices(start: int, stop: int, size: int, pad: Pad | None) -> NDArray[np.intp]:
@@ -129,13 +139,8 @@ def padded_indices(start: int, stop: int, size: int, pad: Pad | None) -> NDArray
 
 def stored_object(array: VolumeArray, index: ZYX) -> Path | None:
     """Return the file of a stored object (it may be absent), or None if the store is not local."""
-    # A view of other axes or another engine has the zarr array it stands for.
-    stored: Any = getattr(array, "stored", array)
-    store = stored.store_path.store
-    if not isinstance(store, LocalStore):
-        return None
-    at = array.stored_index(index) if hasattr(array, "stored_index") else index
-    return Path(store.root, stored.path, stored.metadata.encode_chunk_key(at))
+    store = store_of(array)
+    return Path(store.root, stored_key(array, index)) if isinstance(store, LocalStore) else None
 
 
 def _check_write(array: zarr.Array[Any], box: Box, data: NDArray[Any]) -> None:
@@ -153,19 +158,58 @@ def _check_write(array: zarr.Array[Any], box: Box, data: NDArray[Any]) -> None:
         )
 
 
-def _read_mirrored(array: VolumeArray, box: Box, pad: Pad | None) -> NDArray[Any]:
-    indices = [
-        padded_indices(a, b, n, pad)
-        for a, b, n in zip(box.start, box.stop, array.shape, strict=True)
-    ]
+def source_box(shape: ZYX, box: Box, pad: Pad) -> Box:
+    """Return the voxels of a volume that a padded box is made of; empty if it takes none.
+
+    Examples
+    --------
+    >>> source_box((9, 9, 9), Box((-2, 0, 3), (4, 9, 5)), "reflect")
+    Box(start=(0, 0, 3), stop=(4, 9, 5))
+    """
+    if pad == "constant":
+        return box.clip(Box.of_shape(shape))
+    indices = _mirrored(shape, box, pad)
     z0, y0, x0 = (int(i.min()) for i in indices)
     z1, y1, x1 = (int(i.max()) + 1 for i in indices)
-    source = Box((z0, y0, x0), (z1, y1, x1))
-    data = _read_inside(array, source)
+    return Box((z0, y0, x0), (z1, y1, x1))
+
+
+def pad_block(data: NDArray[Any], shape: ZYX, box: Box, pad: Pad, fill: float = 0) -> NDArray[Any]:
+    """Pad the voxels of :func:`source_box` to the box they are for.
+
+    Parameters
+    ----------
+    data : ndarray
+        The voxels of ``source_box(shape, box, pad)``.
+    shape : (z, y, x) ints
+        Of the volume.
+    box : Box
+        Voxels wanted; may leave the volume.
+    pad : {"reflect", "symmetric", "edge", "constant"}
+        What stands outside.
+    fill : float, optional
+        Value outside for ``constant``.
+
+    Returns
+    -------
+    ndarray, shape of ``box``
+    """
+    source = source_box(shape, box, pad)
     if source == box:
         return data
-    z, y, x = (i - a for i, a in zip(indices, source.start, strict=True))
+    if pad == "constant":
+        padded = np.full(box.shape, fill, dtype=data.dtype)
+        if source.size:
+            padded[source.within(box)] = data
+        return padded
+    indices = zip(_mirrored(shape, box, pad), source.start, strict=True)
+    z, y, x = (i - a for i, a in indices)
     return np.ascontiguousarray(data[np.ix_(z, y, x)])
+
+
+def _mirrored(shape: ZYX, box: Box, pad: Pad) -> list[NDArray[np.intp]]:
+    sides = zip(box.start, box.stop, shape, strict=True)
+    return [padded_indices(a, b, n, pad) for a, b, n in sides]
 
 
 def _read_inside(array: VolumeArray, box: Box) -> NDArray[Any]:
@@ -174,9 +218,15 @@ def _read_inside(array: VolumeArray, box: Box) -> NDArray[Any]:
         if path.is_file() and path.stat().st_size == 0:
             raise VolumeError(f"{path} is empty: the voxels of {box} are lost. Write them again")
     try:
+        if isinstance(store_of(array), CheckedReads):
+            # zarr asks for the parts of an object one after the other: far from a server, for ages.
+            with read_ahead(*planned_reads(array, box)):
+                return np.asarray(array[box.slices])
         return np.asarray(array[box.slices])
     except (ValueError, RuntimeError, OSError, EOFError) as error:
-        where = ", ".join(str(p) for p in _local_objects(array, box) if p.is_file())
+        local = isinstance(store_of(array), LocalStore)
+        named = (stored_name(array, index) for index in stored_grid(array).overlapping(box))
+        where = ", ".join(name for name in named if not local or Path(name).is_file())
         raise VolumeError(
             f"cannot decode the voxels of {box}: {error}. Damaged: one of {where or 'its chunks'}"
         ) from error

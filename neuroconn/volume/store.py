@@ -7,11 +7,9 @@ What neuroconn knows beyond OME-Zarr is in the group attribute ``neuroconn``::
 
 from __future__ import annotations
 
-import shutil
-import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, cast
 
@@ -19,10 +17,21 @@ import numpy as np
 import zarr
 from numpy.typing import DTypeLike, NDArray
 
-from neuroconn.errors import OutputError, VolumeError
+from neuroconn.errors import InterruptedRunError, VolumeError
 from neuroconn.geometry import ZYX, ChunkGrid, Frame, Level
+from neuroconn.volume import connection
+from neuroconn.volume.address import Address, ObjectPath, address_of
 from neuroconn.volume.axes import AxisView
-from neuroconn.volume.codecs import Compression, Layout, check_decoding, create_array
+from neuroconn.volume.codecs import Compression, Layout, check_decoding
+from neuroconn.volume.creation import (
+    Note,
+    documents,
+    place_in_folder,
+    place_on_store,
+    refuse_taken_store,
+)
+from neuroconn.volume.object_store import image_format, is_writable, zarr_store
+from neuroconn.volume.objects import Objects
 from neuroconn.volume.ome import (
     AXES,
     Multiscale,
@@ -45,9 +54,10 @@ ZarrFormat: TypeAlias = Literal[3, 2]
 
 @dataclass(frozen=True)
 class Image:
-    """An OME-Zarr image on disk; a small value that pickles and opens its arrays on demand."""
+    """A stored OME-Zarr image; a small value that pickles and opens its arrays on demand."""
 
-    path: Path
+    path: Address
+    """A folder, or an address on an object store."""
     levels: list[Level]
     """Level 0 first."""
     frames: list[Frame]
@@ -62,8 +72,21 @@ class Image:
     """Whether neuroconn wrote it; the arrays of other images are opened for reading only."""
     axes: tuple[str, ...] = AXES
     paths: tuple[str, ...] = ()
-    zarr_format: int = 3
+    zarr_format: ZarrFormat = 3
     """3 is OME-Zarr 0.5, which has shards; 2 is OME-Zarr 0.4, which stores chunks."""
+
+    @property
+    def folder(self) -> Path:
+        """Where the image lies on this machine.
+
+        Raises
+        ------
+        VolumeError
+            If it lies on an object store.
+        """
+        if isinstance(self.path, ObjectPath):
+            raise VolumeError(f"{self.path} is not on this machine: this needs a copy in a folder")
+        return self.path
 
     @property
     def frame(self) -> Frame:
@@ -122,9 +145,9 @@ class Image:
 
         An image stored with other axes gives a read-only view with the same reading interface.
         """
-        stored = zarr.open_array(
-            str(self.path), path=self.paths[level], mode="r+" if self.ours else "r"
-        )
+        stored = self._opened.get(level) or self._open(level)
+        if isinstance(self.path, ObjectPath):
+            self._opened[level] = stored  # each opening is a request or three
         if self.axes == AXES:
             return stored
         return cast("zarr.Array[Any]", AxisView(stored, self.axes))
@@ -133,12 +156,44 @@ class Image:
         """Return the grid of stored objects of a level: shards, or chunks where there are none."""
         return stored_grid(self.array(level))
 
+    def document(self, key: str) -> bytes | None:
+        """Return an object beside the arrays, None if it is absent.
+
+        Raises
+        ------
+        StorageError
+            If it cannot be read.
+        """
+        if isinstance(self.path, ObjectPath):
+            return Objects(self.path).get(key)
+        try:
+            return (self.path / key).read_bytes()
+        except FileNotFoundError:
+            return None
+
+    @cached_property
+    def _opened(self) -> dict[int, zarr.Array[Any]]:
+        return {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {f.name: getattr(self, f.name) for f in fields(self)}
+
+    def _open(self, level: int) -> zarr.Array[Any]:
+        mode: Literal["r", "r+"] = "r+" if self.ours and is_writable(self.path) else "r"
+        return zarr.open_array(
+            zarr_store(self.path, mode),
+            path=self.paths[level],
+            mode=mode,
+            zarr_format=self.zarr_format,
+        )
+
     def _group(self, mode: Literal["r", "r+"]) -> zarr.Group:
-        return zarr.open_group(str(self.path), mode=mode)
+        store = zarr_store(self.path, mode)
+        return zarr.open_group(store, mode=mode, zarr_format=self.zarr_format)
 
 
 def create_image(
-    path: str | Path,
+    path: str | Path | ObjectPath,
     *,
     levels: list[Level],
     dtype: DTypeLike,
@@ -153,6 +208,8 @@ def create_image(
     downsample: Downsample | None = None,
     zarr_format: ZarrFormat = 3,
     compression: Compression = "archive",
+    notes: Sequence[Note] = (),
+    resume: bool = False,
 ) -> Image:
     """Create an empty OME-Zarr image, or nothing at all.
 
@@ -160,7 +217,8 @@ def create_image(
     ----------
     path : path
         Must not exist, or be an empty folder. A crash leaves at most a sibling folder whose name
-        ends in ``.partial``; whatever is at ``path`` itself is complete.
+        ends in ``.partial``; whatever is at ``path`` itself is complete. On an object store
+        (``s3://bucket/path``) a crash leaves objects without the root document: no image.
     levels : list of Level
         Shapes and factors, level 0 first.
     dtype : dtype
@@ -188,22 +246,30 @@ def create_image(
         3 is OME-Zarr 0.5; 2 is OME-Zarr 0.4, for programs that cannot read Zarr v3.
     compression : {"archive", "speed", "scratch"}
         blosc-zstd 3, blosc-zstd 1, or blosc-lz4 5: smaller files, or less time to write them.
+    notes : sequence of Note, optional
+        Folders inside the image that are not its arrays.
+    resume : bool, optional
+        On an object store, finish what was begun there with the same arguments.
 
     Raises
     ------
     OutputError
         If the path is taken.
+    StorageError
+        If an object store refuses.
     ValueError
         If shards do not hold whole chunks, or the format or compression is not known.
     """
-    path = Path(path)
+    path = address_of(path)
     if zarr_format not in (2, 3):
         raise ValueError(f"Zarr format {zarr_format!r} is not known; 3 and 2 are")
+    if isinstance(path, ObjectPath) and not resume:
+        refuse_taken_store(path)
     outer = None if shard is None or zarr_format == 2 else _triple(shard)
     stored = np.dtype(dtype).newbyteorder("<")
     layout = Layout(stored, _triple(chunk), outer, fill_value, compression)
-    notes = dict(attributes or {})
-    block = {"schema": SCHEMA, "kind": kind, "spacing_known": spacing_known, "attributes": notes}
+    held = dict(attributes or {})
+    block = {"schema": SCHEMA, "kind": kind, "spacing_known": spacing_known, "attributes": held}
     ome = group_attributes(
         zarr_format,
         path.name.split(".")[0],
@@ -212,33 +278,43 @@ def create_image(
         spacing_known=spacing_known,
         downsample=downsample or ("max" if kind == "brain" else "min"),
     )
-    on_arrays = _array_attributes(kind, layout, notes, array_attributes or {})
-    with _nursery(path) as new:
-        group = zarr.create_group(
-            str(new), zarr_format=zarr_format, attributes={**ome, "neuroconn": block}
-        )
-        for number, level in enumerate(levels):
-            create_array(group, str(number), level.shape, layout, on_arrays)
+    files = documents(
+        levels,
+        layout,
+        zarr_format=zarr_format,
+        group_attributes={**ome, "neuroconn": block},
+        array_attributes=_array_attributes(kind, layout, held, array_attributes or {}),
+        notes=notes,
+    )
+    if isinstance(path, ObjectPath):
+        place_on_store(path, files)
+    else:
+        place_in_folder(path, files)
     return open_image(path)
 
 
-def open_image(path: str | Path) -> Image:
+def open_image(path: str | Path | ObjectPath) -> Image:
     """Open an OME-Zarr 0.4 or 0.5 image with three space axes.
+
+    Parameters
+    ----------
+    path : path or URL
+        A folder; ``s3://bucket/path``; or ``http(s)://host/path``, for reading only.
 
     Raises
     ------
     VolumeError
-        If there is no such image, or its metadata cannot be followed safely.
+        If there is no such image, its metadata cannot be followed safely, or the server refuses.
     """
-    path = Path(path)
-    if not path.is_dir():
-        raise VolumeError(f"no OME-Zarr image at {path}: there is no such folder")
+    path = address_of(path)
+    version = image_format(path)
     try:
-        group = zarr.open_group(str(path), mode="r")
+        store = zarr_store(path, "r", connection.OPENING)
+        group = zarr.open_group(store, mode="r", zarr_format=version)
         attributes = cast("dict[str, Any]", group.attrs.asdict())
         multiscale = parse_multiscale(attributes)
         arrays = [_checked_array(group, name, multiscale) for name in multiscale.paths]
-    except VolumeError as error:
+    except (VolumeError, InterruptedRunError) as error:
         raise VolumeError(f"{path}: {error}") from None
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
@@ -258,7 +334,7 @@ def open_image(path: str | Path) -> Image:
     )
 
 
-def _own_block(path: Path, block: Any) -> tuple[Kind, bool]:
+def _own_block(path: Address, block: Any) -> tuple[Kind, bool]:
     if not isinstance(block, Mapping):
         return "brain", False
     if block.get("schema") != SCHEMA or block.get("kind") not in ("brain", "distance"):
@@ -267,31 +343,6 @@ def _own_block(path: Path, block: Any) -> tuple[Kind, bool]:
             f"kind {block.get('kind')!r}; this one reads schema {SCHEMA})"
         )
     return cast("Kind", block["kind"]), True
-
-
-def _refuse_taken(path: Path) -> None:
-    if path.is_symlink() or (path.exists() and not path.is_dir()):
-        raise OutputError(f"{path} is a file or a link, not a folder; choose another output")
-    if path.is_dir() and any(path.iterdir()):
-        raise OutputError(
-            f"{path} already holds something, and nothing is ever overwritten; "
-            "choose another output, or remove it"
-        )
-
-
-@contextmanager
-def _nursery(path: Path) -> Iterator[Path]:
-    """Give a folder to fill, which becomes ``path`` at the end, or nothing if that fails."""
-    _refuse_taken(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent))
-    try:
-        yield partial
-        partial.chmod(0o755)
-        partial.rename(path)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
 
 
 def _array_attributes(

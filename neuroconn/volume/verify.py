@@ -10,7 +10,6 @@ import zlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from math import lcm
 from pathlib import Path
 from threading import Lock
@@ -21,20 +20,15 @@ from numpy.typing import NDArray
 
 from neuroconn.errors import VolumeError
 from neuroconn.geometry import ZYX, Box, ChunkGrid
-from neuroconn.volume.cascade import WrittenBand
-from neuroconn.volume.convert_journal import read_header, read_journal
-from neuroconn.volume.convert_plan import ConvertPlan
 from neuroconn.volume.convert_run import processors
 from neuroconn.volume.engines import LEFTOVERS, chosen_engine, open_array
 from neuroconn.volume.pyramid import reduce_block, reduced_box
+from neuroconn.volume.recorded import EMPTY, UNKNOWN, recorded_levels
 from neuroconn.volume.regions import read_region, stored_grid, stored_object
 from neuroconn.volume.statistics import voxel_histogram
 from neuroconn.volume.store import Image, open_image
 
 _Item = TypeVar("_Item")
-
-_UNKNOWN, _EMPTY = -1, -2
-"""In place of a checksum: nothing is recorded; recorded as empty."""
 
 
 def verify_image(
@@ -80,14 +74,6 @@ def verify_image(
     return problems + list(check.totals())
 
 
-@dataclass(frozen=True)
-class _Recorded:
-    """Checksums of a level, as its conversion recorded them."""
-
-    grid: ChunkGrid
-    sums: NDArray[np.int64]
-
-
 class _Check:
     """An image and what is known about it beyond its own metadata."""
 
@@ -98,7 +84,7 @@ class _Check:
         self._complete = "intensity" in notes
         engine = chosen_engine("auto")
         self._arrays = [open_array(image, level, engine) for level in range(len(image.levels))]
-        self._recorded = self._records()
+        self._recorded = recorded_levels(image)
         self._counted: NDArray[np.int64] | None = None
         if self._complete:
             self._counted = voxel_histogram(np.empty(0, self._arrays[0].dtype))
@@ -109,7 +95,7 @@ class _Check:
         if not image.ours:
             return
         for name in image.paths:
-            folder = image.path / name
+            folder = image.folder / name
             for pattern in LEFTOVERS:
                 for left in sorted(folder.rglob(pattern)):
                     yield f"{left} is the rest of an interrupted write"
@@ -157,7 +143,7 @@ class _Check:
             return  # their chunks carry checksums
         for _, sum_, shard in self._shards(level, box):
             voxels = np.ascontiguousarray(block[shard.within(box)])
-            if sum_ == _EMPTY and voxels.any():
+            if sum_ == EMPTY and voxels.any():
                 yield f"level {level}: {shard} holds voxels where the conversion wrote none"
             elif sum_ >= 0 and zlib.crc32(voxels.data) != sum_:
                 yield (
@@ -172,11 +158,11 @@ class _Check:
             return  # which of its chunks are empty is not recorded; the sum of all is
         for index, sum_, _ in self._shards(level, box):
             path = stored_object(array, index)
-            size = path.stat().st_size if path is not None and path.is_file() else _EMPTY
-            if sum_ >= 0 and size == _EMPTY:
+            size = path.stat().st_size if path is not None and path.is_file() else EMPTY
+            if sum_ >= 0 and size == EMPTY:
                 yield f"{path} is missing: its voxels would read as empty"
-            elif sum_ != _UNKNOWN and size != sum_:
-                wrote = "no file" if sum_ == _EMPTY else f"{sum_} bytes"
+            elif sum_ != UNKNOWN and size != sum_:
+                wrote = "no file" if sum_ == EMPTY else f"{sum_} bytes"
                 yield f"{path} has {size} bytes and the conversion wrote {wrote}: it is damaged"
 
     def _shards(self, level: int, box: Box) -> Iterator[tuple[ZYX, int, Box]]:
@@ -203,34 +189,6 @@ class _Check:
                 f"level {level + 1}: {wrong} voxels of {target} are not the {method} of "
                 f"level {level}"
             )
-
-    def _records(self) -> dict[int, _Recorded]:
-        plan = self._plan()
-        if plan is None:
-            return {}
-        found: dict[int, _Recorded] = {}
-        for record in read_journal(self._image.path):
-            for written in map(WrittenBand.from_json, record["written"]):
-                grid = plan.grid(written.level)
-                if written.level not in found:
-                    found[written.level] = _Recorded(grid, np.full(grid.counts, _UNKNOWN))
-                shards = plan.shards(written.level, written.band)
-                for shard, sum_ in zip(shards, written.sums, strict=True):
-                    index = grid.index_of(shard.start)
-                    found[written.level].sums[index] = _EMPTY if sum_ is None else sum_
-        return found
-
-    def _plan(self) -> ConvertPlan | None:
-        """Return what the records count by; None if there are none of this kind."""
-        header = read_header(self._image.path)
-        if self._conversion is None or header is None or "band" not in header:
-            return None
-        chunk, shard, band = (
-            (z, y, x)
-            for z, y, x in (self._conversion["chunk"], self._conversion["shard"], header["band"])
-        )
-        itemsize = self._arrays[0].dtype.itemsize
-        return ConvertPlan(self._image.levels, chunk, shard, band, itemsize, "max")
 
 
 def _in_order(

@@ -303,7 +303,7 @@ def test_a_crash_during_creation_leaves_nothing_at_the_path(
     def crash(*_: object, **__: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr("neuroconn.volume.store.create_array", crash)
+    monkeypatch.setattr(Path, "write_bytes", crash)
 
     with pytest.raises(MemoryError):
         small(tmp_path / "a.ome.zarr")

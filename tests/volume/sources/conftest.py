@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from neuroconn.volume.sources.stores import remote
+from neuroconn.volume import connection
 
 
 class Server(ThreadingHTTPServer):
@@ -84,11 +84,11 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)
-    for name in (*remote._CREDENTIALS, *remote._ENDPOINTS, "AWS_REGION", "AWS_PROFILE"):
+    for name in (*connection.CREDENTIALS, *connection.ENDPOINTS, "AWS_REGION", "AWS_PROFILE"):
         monkeypatch.delenv(name, raising=False)
-    patience = remote.Patience(timeout=1, retries=1, retry_for=1)
-    monkeypatch.setattr(remote, "READING", patience)
-    monkeypatch.setattr(remote, "OPENING", patience)
+    patience = connection.Patience(timeout=1, retries=1, retry_for=1)
+    for name in ("OPENING", "READING", "WRITING"):
+        monkeypatch.setattr(connection, name, patience)
 
 
 @pytest.fixture

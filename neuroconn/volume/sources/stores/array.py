@@ -15,14 +15,16 @@ from numpy.typing import NDArray
 from neuroconn.errors import InterruptedRunError, NeuroconnError, VolumeError
 from neuroconn.geometry import Box, ChunkGrid
 from neuroconn.volume.axes import AxisView, triple
+from neuroconn.volume.checked_reads import one_line, read_ahead
 from neuroconn.volume.sources.base import Choice, Source, check_numeric, chosen_channel
 from neuroconn.volume.sources.stores.axes import plain_axes
 from neuroconn.volume.sources.stores.choice import Chosen, choose_array
 from neuroconn.volume.sources.stores.coordinates import coordinates_frame
 from neuroconn.volume.sources.stores.nodes import Hierarchy, Node, join
-from neuroconn.volume.sources.stores.place import Place, fetched_whole, one_line
+from neuroconn.volume.sources.stores.place import Place
 from neuroconn.volume.sources.stores.stored import identity, object_key, stored_objects
 from neuroconn.volume.store import LARGEST_CHUNK_BYTES
+from neuroconn.volume.stored import planned_reads
 
 LARGEST_INDEX = 1 << 24
 """Inner chunks of a shard, whose index is read whole."""
@@ -77,7 +79,7 @@ class ZarrSource(Source):
         store: Any = view.stored.store_path.store
         absent = store.absent
         try:
-            with fetched_whole(_mostly_read(view, box)):
+            with read_ahead(*planned_reads(view, box)):
                 voxels = np.asarray(view[box.slices])
         except InterruptedRunError as error:
             raise InterruptedRunError(f"{self._where} cannot be read any more: {error}") from None
@@ -186,21 +188,6 @@ def _axes(
             "them is wrong, and the brain would be turned. Correct the metadata"
         )
     return axes, chosen.level.notes
-
-
-def _mostly_read(view: AxisView, box: Box) -> Iterator[str]:
-    """Keys of shards of which a box needs half the chunks or more, though maybe not all."""
-    if view.shards is None:
-        return
-    grid = ChunkGrid(view.shape, view.shards)
-    for index in grid.overlapping(box):
-        core = grid.core(index)
-        part = box.clip(core)
-        spans = zip(part.start, part.stop, core.start, core.stop, view.chunks, strict=True)
-        counts = [(-(-b // n) - a // n, -(-d // n) - c // n) for a, b, c, d, n in spans]
-        needed, held = prod(n for n, _ in counts), prod(n for _, n in counts)
-        if 2 * needed >= held and core.size * view.dtype.itemsize <= LARGEST_CHUNK_BYTES:
-            yield object_key(view, index)
 
 
 def _open_array(place: Place, path: str, zarr_format: int) -> zarr.Array[Any]:

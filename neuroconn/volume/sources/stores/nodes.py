@@ -13,7 +13,8 @@ from functools import cached_property
 from typing import Any
 
 from neuroconn.errors import VolumeError
-from neuroconn.volume.sources.stores.place import Place, one_line
+from neuroconn.volume.checked_reads import one_line
+from neuroconn.volume.sources.stores.place import Place
 
 
 @dataclass(frozen=True)

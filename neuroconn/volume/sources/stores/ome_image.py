@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 from neuroconn.errors import VolumeError
+from neuroconn.volume.checked_reads import one_line
 from neuroconn.volume.ome import AXES, MICROMETRES, Multiscale, parse_multiscale
-from neuroconn.volume.sources.stores.place import one_line
 from neuroconn.volume.sources.units import micrometres_per
 from neuroconn.volume.store import SCHEMA
 

@@ -1,28 +1,21 @@
-"""Where a Zarr lies, and reads from there that never take damage for empty space.
-
-zarr reads an object that is absent as the fill value. Before 3.4 it does the same with an empty
-object and with a range beyond the end of a shard, so an answer shorter than asked for is an error
-here.
-"""
+"""Where a Zarr lies, and reads from there that never take damage for empty space."""
 
 from __future__ import annotations
 
-import asyncio
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
-from zarr.abc.store import ByteRequest, RangeByteRequest, Store, SuffixByteRequest
-from zarr.core.buffer import Buffer, BufferPrototype, default_buffer_prototype
+from zarr.abc.store import ByteRequest, Store
+from zarr.core.buffer import Buffer, BufferPrototype
 from zarr.storage import LocalStore
 
 from neuroconn.errors import VolumeError
+from neuroconn.volume.checked_reads import CheckedReads, one_line
 from neuroconn.volume.sources.base import digest
 
 LARGEST_DOCUMENT = 64 << 20
@@ -168,78 +161,6 @@ class LocalPlace(Place):
             raise VolumeError(f"{self.root / key} cannot be read: {error.strerror}") from error
 
 
-class CheckedReads(Store):
-    """Mixin over a store: what was asked for, or absent, or an error."""
-
-    absent: int = 0
-    """How often nothing was there."""
-
-    async def get(
-        self,
-        key: str,
-        prototype: BufferPrototype | None = None,
-        byte_range: ByteRequest | None = None,
-    ) -> Buffer | None:
-        """Read an object, or a range of it.
-
-        Raises
-        ------
-        ValueError
-            If the object is empty, or ends before the range does.
-        """
-        prototype, held = prototype or default_buffer_prototype(), _WHOLE.get()
-        if byte_range is None or key not in held:
-            # The class that is mixed in defines it; the one here is abstract.
-            data: Any = await super().get(key, prototype, byte_range)  # type: ignore[safe-super]
-            return self._checked(key, data, byte_range)
-        if held[key] is None:
-            held[key] = asyncio.ensure_future(self.get(key, prototype))
-        whole = await held[key]
-        part = None if whole is None else whole[_span(byte_range, len(whole))]
-        return self._checked(key, part, byte_range)
-
-    def _checked(self, key: str, data: Any, byte_range: ByteRequest | None) -> Buffer | None:
-        """Return what was read, if it is all that was asked for."""
-        if data is None:
-            self.absent += 1
-            return None
-        wanted = 1
-        if isinstance(byte_range, RangeByteRequest):
-            wanted = byte_range.end - byte_range.start
-        elif isinstance(byte_range, SuffixByteRequest):
-            wanted = byte_range.suffix
-        if len(data) < max(wanted, 1):
-            state = "is empty" if not len(data) else f"ends after {len(data)} of {wanted} bytes"
-            raise ValueError(f"{key} {state}: its voxels are lost")
-        return cast("Buffer", data)
-
-
-@contextmanager
-def fetched_whole(keys: Iterable[str]) -> Iterator[None]:
-    """Fetch these objects in one go where zarr asks for a part of them.
-
-    zarr 3.1 asks for the inner chunks of a shard one after the other unless it needs all that the
-    shard could hold, which at the far faces of a volume it never does.
-    """
-    token = _WHOLE.set(dict.fromkeys(keys))
-    try:
-        yield
-    finally:
-        _WHOLE.reset(token)
-
-
-_WHOLE: ContextVar[dict[str, Any]] = ContextVar("whole objects", default={})  # noqa: B039
-"""Objects of the read under way; zarr runs it in another thread, in a copy of this context."""
-
-
-def _span(wanted: ByteRequest, size: int) -> slice:
-    if isinstance(wanted, RangeByteRequest):
-        return slice(wanted.start, wanted.end)
-    if isinstance(wanted, SuffixByteRequest):
-        return slice(max(0, size - wanted.suffix), size)
-    return slice(wanted.offset, size)
-
-
 class CheckedLocalStore(CheckedReads, LocalStore):
     """A folder, read with checks."""
 
@@ -253,9 +174,3 @@ class CheckedLocalStore(CheckedReads, LocalStore):
         """Read as :meth:`get` does; newer versions of zarr prefer it."""
         data = super().get_sync(key, prototype=prototype, byte_range=byte_range)
         return self._checked(key, data, byte_range)
-
-
-def one_line(error: BaseException) -> str:
-    """First line of an exception's message; its type where it has none."""
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__

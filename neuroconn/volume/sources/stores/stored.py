@@ -16,9 +16,10 @@ from typing import Any
 from neuroconn.errors import VolumeError
 from neuroconn.geometry import ZYX, ChunkGrid
 from neuroconn.volume.axes import AxisView, triple
+from neuroconn.volume.checked_reads import one_line
 from neuroconn.volume.sources.base import Identity, digest
 from neuroconn.volume.sources.stores.nodes import join
-from neuroconn.volume.sources.stores.place import LocalPlace, Place, one_line
+from neuroconn.volume.sources.stores.place import LocalPlace, Place
 
 
 @dataclass(frozen=True, slots=True)
