@@ -12,26 +12,32 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from neuroconn._version import __version__
 from neuroconn.config.infer import InferSettings
-from neuroconn.errors import NeuroconnError
-from neuroconn.geometry import ZYX
+from neuroconn.errors import HaloError, NeuroconnError, UsageError
+from neuroconn.geometry import ZYX, ChunkGrid
+from neuroconn.inference.bright import bright_chunks
 from neuroconn.inference.engine import Engine, sample_tile
 from neuroconn.inference.engine_device import choose, has_bfloat16
+from neuroconn.inference.engine_memory import predict_memory, room
+from neuroconn.inference.engine_reach import Radius, effective_radii, tile_side
 from neuroconn.inference.engine_seam import Seam, seam_errors
+from neuroconn.inference.predictors import check_model
 from neuroconn.inference.prepare import constants_of
+from neuroconn.network.blackbox import BlackBox
 from neuroconn.network.receptive import ReceptiveField, receptive_field
 from neuroconn.network.weights import Model, load_model
-from neuroconn.volume.convert_band import available_memory
+from neuroconn.volume.memory import available_memory
+from neuroconn.volume.regions import read_region
 from neuroconn.volume.store import open_image
 
 _PACKAGES = ("torch", "zarr", "dask", "distributed", "numpy", "xarray")
 _SLOW_CONVOLUTIONS = ("2.9.0", "2.9.1")
 _WRONG_CUDNN = 91002
-_CHECK_SIDE = 64
-"""Roughly the side of the tile a CPU's half precision is checked on; a GPU's is the real one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +69,9 @@ class ModelSummary:
     parameters: int
     clip: float
     spacing_um: tuple[float, float, float]
-    halo_needed: int
-    halo_exact: int
+    halo_needed: int | None
+    """Voxels around an aligned core that matter; None if that is the whole tile, or not known."""
+    halo_exact: int | None
     stride: int
     scores: dict[str, float]
 
@@ -73,6 +80,7 @@ class ModelSummary:
 class Speed:
     """How fast the model runs on tiles of the default settings."""
 
+    engine: str
     device: str
     precision: str
     tile: ZYX
@@ -82,6 +90,8 @@ class Speed:
     chunks_per_second: float
     memory_gib: float
     """What one prediction takes at its peak, as the engine's memory model has it."""
+    available_gib: float | None
+    """What the device has free for it."""
     half_error: float
     """Largest difference to float32 on one tile, in voxels."""
 
@@ -94,7 +104,11 @@ class Diagnosis:
     machine: Machine
     model: ModelSummary | None = None
     speed: Speed | None = None
+    radii: list[Radius] = field(default_factory=list)
+    """How far the model looks in practice, if asked."""
     seams: list[Seam] = field(default_factory=list)
+    halo: int = 0
+    """Halo of the settings, whose seam is the one that matters."""
     warnings: list[str] = field(default_factory=list)
     """What works, but worse than it could."""
     problems: list[str] = field(default_factory=list)
@@ -114,21 +128,24 @@ def doctor(
     settings: InferSettings | None = None,
     halos: Sequence[int] = (16, 32, 48),
     threads: int | None = None,
+    rf: bool = False,
 ) -> Diagnosis:
     """Examine this machine, a model, and how well tiles of a brain fit together.
 
     Parameters
     ----------
     model : path, optional
-        A model folder, or the name of a shipped one.
+        As for :func:`neuroconn.network.load_model`.
     brain : path, optional
         OME-Zarr brain to measure the seam error on.
     settings : InferSettings, optional
         Chunk, halo, device and precision to try; those of the defaults if not given.
     halos : sequence of int, optional
-        Halos whose seam error is measured.
+        Halos whose seam error is measured, beside that of the settings.
     threads : int, optional
         Threads of torch; by default as they are.
+    rf : bool, optional
+        Whether to measure how far the weights look in practice; on the brain if there is one.
 
     Returns
     -------
@@ -138,16 +155,19 @@ def doctor(
     settings = settings or InferSettings()
     if threads is not None:
         torch.set_num_threads(threads)
-    found = Diagnosis(versions(), machine())
+    found = Diagnosis(versions(), machine(), halo=settings.halo)
     cudnn: int | None = torch.backends.cudnn.version()  # type: ignore[no-untyped-call]
     found.warnings += known_trouble(found.versions["torch"], cudnn)
     found.warnings += _thrift(found.machine)
     try:
         loaded = load_model(model)
-        found.model = summarise(loaded)
+        found.model = summarise(loaded, look=rf or brain is not None or settings.exact)
+        check_model(str(model), (settings.chunk,) * 3, settings)
         found.speed = measure(loaded, settings)
+        if rf:
+            found.radii = effective_radii(loaded, _place(loaded, brain, settings))
         if brain is not None:
-            found.seams = _seams(loaded, brain, settings, halos)
+            found.seams = _seams(loaded, brain, settings, (*halos, settings.halo))
     except NeuroconnError as error:
         found.problems.append(str(error))
         found.exit_code = error.exit_code
@@ -207,9 +227,17 @@ def known_trouble(torch_version: str, cudnn: int | None) -> list[str]:
     return warnings
 
 
-def summarise(model: Model) -> ModelSummary:
-    """Return what the card and the architecture of a model say."""
-    card, sees = model.card, receptive_field(model.network)
+def summarise(model: Model, *, look: bool = True) -> ModelSummary:
+    """Return what the card and the architecture of a model say.
+
+    Parameters
+    ----------
+    model : Model
+        As loaded.
+    look : bool, optional
+        Whether to measure what a model made elsewhere sees, which takes seconds.
+    """
+    card, sees = model.card, _sees(model, look=look)
     return ModelSummary(
         name=card.name,
         sha256=model.sha256,
@@ -217,9 +245,9 @@ def summarise(model: Model) -> ModelSummary:
         parameters=sum(p.numel() for p in model.network.parameters()),
         clip=card.clip,
         spacing_um=card.spacing_um,
-        halo_needed=sees.halo_needed,
-        halo_exact=sees.halo,
-        stride=sees.stride,
+        halo_needed=sees.halo_needed if sees else None,
+        halo_exact=sees.halo if sees else None,
+        stride=model.network.stride,
         scores=card.scores,
     )
 
@@ -227,37 +255,66 @@ def summarise(model: Model) -> ModelSummary:
 def measure(model: Model, settings: InferSettings) -> Speed:
     """Run one tile of the settings after a warm-up, and check half precision against float32."""
     side = settings.chunk + 2 * settings.halo
-    sees = receptive_field(model.network)
-    trim = settings.evidence.reliable
-    device, precision = choose(settings.device, settings.precision)
-    half_error = _half_error(model, sees, device, precision)
+    network, trim = model.network, settings.evidence.reliable
+    kind = "torch" if settings.engine == "auto" else settings.engine
+    device, precision = choose(settings.device, settings.precision, kind, network.castable)
+    here = room()
+    free = here.gpu if device == "cuda" else here.available
+    needed = predict_memory(network, (side, side, side), precision, (trim,) * 3)
+    if free is not None and needed > free:
+        raise UsageError(
+            f"a tile of {side} needs {needed / 2**30:.1f} GiB, and {free / 2**30:.1f} are free: "
+            "set a smaller chunk"
+        )
     engine = Engine(
-        model, device=device, precision=precision, tile=(side, side, side), trim=trim, check=False
+        model, device=device, precision=precision, tile=(side, side, side), trim=trim, kind=kind
     )
     tile = sample_tile(engine.tile)
     engine.predict(tile)
     start = time.perf_counter()
     engine.predict(tile)
     seconds = time.perf_counter() - start
+    sees = _sees(model, look=False)
     return Speed(
+        engine=kind,
         device=device,
         precision=precision,
         tile=engine.tile,
         trim=engine.trim,
-        halo_is_exact=settings.halo >= sees.halo_needed,
+        halo_is_exact=sees is not None and settings.halo >= sees.halo_needed,
         seconds_per_chunk=seconds,
         chunks_per_second=1 / seconds,
         memory_gib=engine.memory / 2**30,
-        half_error=half_error,
+        available_gib=None if free is None else free / 2**30,
+        half_error=engine.half_error or 0.0,
     )
 
 
-def _half_error(model: Model, sees: ReceptiveField, device: str, precision: str) -> float:
-    side = sees.stride * max(1, _CHECK_SIDE // sees.stride)
-    if device == "cuda":
-        side = max(side, 192 // sees.stride * sees.stride)
-    tile = (side, side, side)
-    return Engine(model, device=device, precision=precision, tile=tile, check=False).self_check()
+def _sees(model: Model, *, look: bool) -> ReceptiveField | None:
+    """Receptive field, None if it is unbounded, or would have to be measured and was not."""
+    network = model.network
+    if isinstance(network, BlackBox) and not look and not network.halo_known:
+        return None
+    try:
+        return receptive_field(network)
+    except HaloError:
+        return None
+
+
+def _place(model: Model, brain: str | Path | None, settings: InferSettings) -> NDArray[np.float32]:
+    """Return a normalised tile: the brightest place of the brain, or lines in noise."""
+    sees = _sees(model, look=True)
+    if sees is None:
+        raise HaloError("the model's output depends on the whole tile: it has no radius to measure")
+    side = tile_side(sees.halo, sees.stride)
+    if brain is None:
+        return sample_tile((side, side, side))
+    image = open_image(brain)
+    grid = ChunkGrid(image.levels[settings.level].shape, (side, side, side))
+    (index,) = bright_chunks(image, grid, settings.level, limit=1)
+    raw = read_region(image.array(settings.level), grid.tile(index, 0), pad=settings.padding)
+    tile: NDArray[np.float32] = constants_of(image, model.card).apply(raw)
+    return tile
 
 
 def _seams(

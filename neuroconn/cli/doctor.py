@@ -9,15 +9,22 @@ from typing import TYPE_CHECKING
 
 import click
 
+from neuroconn.cli.address import AddressType
+
 if TYPE_CHECKING:
     from neuroconn.doctor import Diagnosis
 
 
 @click.command()
-@click.option("--model", default="default", show_default=True, help="A folder, or a shipped model.")
+@click.option(
+    "--model",
+    default="default",
+    show_default=True,
+    help="A folder, a shipped model, TorchScript or ONNX with a card, or a bioimage.io package.",
+)
 @click.option(
     "--brain",
-    type=click.Path(exists=True, path_type=Path),
+    type=AddressType(exists=True),
     help="OME-Zarr brain to measure the error at chunk borders on.",
 )
 @click.option(
@@ -27,21 +34,23 @@ if TYPE_CHECKING:
     multiple=True,
     default=(16, 32, 48),
     show_default=True,
-    help="Halo to measure on the brain; repeat for more.",
+    help="Halo to measure on the brain, beside that of the settings; repeat for more.",
 )
 @click.option("--preset", default="default", show_default=True, help="Settings of infer to try.")
 @click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="One setting.")
 @click.option("--threads", type=click.IntRange(1), help="Threads of the network.")
+@click.option("--rf", is_flag=True, help="Measure how far the trained weights look in practice.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.pass_context
 def command(
     context: click.Context,
     model: str,
-    brain: Path | None,
+    brain: Path | str | None,
     halos: tuple[int, ...],
     preset: str,
     assignments: tuple[str, ...],
     threads: int | None,
+    rf: bool,
     as_json: bool,
 ) -> None:
     """Say what this machine and this model can do, and what is wrong with them.
@@ -57,7 +66,7 @@ def command(
     # Imported here so that `neuroconn --help` does not wait for torch.
     from neuroconn.doctor import doctor
 
-    found = doctor(model, brain=brain, settings=settings, halos=halos, threads=threads)
+    found = doctor(model, brain=brain, settings=settings, halos=halos, threads=threads, rf=rf)
     if as_json:
         click.echo(json.dumps(found.as_dict()))
     else:
@@ -90,25 +99,36 @@ def _model(found: Diagnosis) -> Iterator[str]:
             f"model      {model.name} {model.sha256[:12]}: {model.architecture['name']}, "
             f"{model.parameters:,} parameters, clip {model.clip:g}, trained at {spacing} µm"
         )
-        yield (
-            f"sees       {model.halo_needed} voxels around a chunk; exact halo {model.halo_exact}, "
-            f"pooling grid {model.stride}"
-        )
+        if model.halo_needed is None:
+            yield f"sees       all of a tile, or not measured (--rf does); grid {model.stride}"
+        else:
+            yield (
+                f"sees       {model.halo_needed} voxels around a chunk; exact halo "
+                f"{model.halo_exact}, pooling grid {model.stride}"
+            )
         if model.scores:
             yield "scores     " + ", ".join(f"{k} {v:.3g}" for k, v in model.scores.items())
     if speed := found.speed:
         side = "x".join(map(str, speed.tile))
         yield (
             f"speed      {speed.seconds_per_chunk:.2f} s a chunk ({speed.chunks_per_second:.2f} "
-            f"chunks/s), tile {side}, {speed.precision} on {speed.device}, "
-            f"{speed.memory_gib:.2f} GiB"
+            f"chunks/s), tile {side}, {speed.precision} on {speed.device}, engine {speed.engine}"
         )
+        free = "" if speed.available_gib is None else f", {speed.available_gib:.2f} free"
+        yield f"memory     {speed.memory_gib:.2f} GiB a tile at its peak{free}"
         yield f"check      {speed.precision} is within {speed.half_error:.2g} voxels of float32"
+    if found.radii:
+        shares = ", ".join(f"{r.share:.1%} within {r.radius}" for r in found.radii)
+        yield f"looks      gradient of an output voxel: {shares} voxels"
 
 
 def _seams(found: Diagnosis) -> Iterator[str]:
     for seam in found.seams:
+        mine = "  <- the halo of these settings" if seam.halo == found.halo else ""
         yield (
             f"seam       halo {seam.halo:3d}: max {seam.largest:.2g}, 99.9 % {seam.p999:.2g}, "
-            f"mean {seam.mean:.2g} voxels from the whole"
+            f"mean {seam.mean:.2g} voxels from the whole{mine}"
         )
+    exact = found.model.halo_exact if found.model else None
+    if found.seams and exact is not None and found.halo >= exact:
+        yield f"seam       halo {found.halo:3d}: none, it is exact  <- the halo of these settings"

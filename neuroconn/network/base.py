@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from torch import Tensor, nn
@@ -28,6 +29,11 @@ class Network(nn.Module, ABC):
     features in half precision and the head in float32: the spacing of bfloat16 between 8 and 10
     voxels is 1/16, coarser than the stored map.
     """
+
+    divisible = False
+    """Whether :meth:`slabs` takes less memory than :meth:`features`."""
+    castable = True
+    """Whether its body may be cast to half precision, the head apart."""
 
     @abstractmethod
     def features(self, x: Tensor, trim: ZYX = (0, 0, 0)) -> Tensor:
@@ -56,8 +62,29 @@ class Network(nn.Module, ABC):
         """The layer whose output becomes the distance; it belongs to :meth:`head`."""
 
     @abstractmethod
-    def activations(self, tile: ZYX, trim: ZYX = (0, 0, 0)) -> Activations:
-        """Sizes of the tensors that :meth:`features` makes of one tile."""
+    def activations(
+        self, tile: ZYX, trim: ZYX = (0, 0, 0), planes: int | None = None
+    ) -> Activations:
+        """Sizes of the tensors that :meth:`features` makes of one tile, or :meth:`slabs` of it."""
+
+    def slabs(
+        self, x: Tensor, trim: ZYX = (0, 0, 0), planes: int | None = None
+    ) -> Iterator[Tensor]:
+        """Yield what :meth:`features` returns, cut along z, in less memory where that is known.
+
+        Each slab sees all the context it depends on, so their values are those of the whole, but
+        for the order in which a kernel may add them up.
+
+        Parameters
+        ----------
+        x : Tensor, shape (1, channels, z, y, x)
+            Normalised intensities.
+        trim : (z, y, x) ints, optional
+            As for :meth:`features`.
+        planes : int, optional
+            Output planes to a slab; None for all at once.
+        """
+        yield self.features(x, trim)
 
     @abstractmethod
     def architecture(self) -> dict[str, Any]:

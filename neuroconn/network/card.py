@@ -11,6 +11,7 @@ from pydantic import Field, ValidationError, field_validator
 
 from neuroconn.config import Settings
 from neuroconn.errors import ModelError
+from neuroconn.network.foreign import is_foreign
 from neuroconn.network.normalisation import Normalisation
 
 WEIGHTS = "model.safetensors"
@@ -94,29 +95,29 @@ def find_model(path: str | Path) -> tuple[Path, Path]:
 def load_card(path: str | Path) -> ModelCard:
     """Read the card of a model without its weights.
 
+    Parameters
+    ----------
+    path : str or Path
+        As for :func:`neuroconn.network.load_model`.
+
     Raises
     ------
     ModelError
         If the model is missing, or its card is not JSON or lacks a needed field.
     """
+    given = Path(path).expanduser()
+    if is_foreign(given):
+        # Imported here: it needs this module.
+        from neuroconn.network.foreign_card import find_foreign
+
+        return find_foreign(given).card
     card, _ = find_model(path)
     return read_card(card)
 
 
 def read_card(path: Path) -> ModelCard:
-    """Read one JSON card; see :func:`load_card`."""
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise ModelError(f"model card {path} cannot be read as JSON: {error}") from None
-    try:
-        card = ModelCard.model_validate(data)
-    except ValidationError as error:
-        reasons = "; ".join(_reason(item) for item in error.errors())
-        raise ModelError(
-            f"model card {path} is not complete ({reasons}): without it the weights cannot be used "
-            "as they were trained. Restore the card saved with them."
-        ) from None
+    """Read the JSON card of a model of this package; see :func:`load_card`."""
+    card = parse_card(path)
     needed = {"architecture": card.architecture, "sha256": card.sha256}
     absent = [name for name, value in needed.items() if not value]
     if absent:
@@ -125,6 +126,22 @@ def read_card(path: Path) -> ModelCard:
             "loaded. Restore the card saved with them."
         )
     return card
+
+
+def parse_card(path: Path) -> ModelCard:
+    """Read a JSON card, complete or not."""
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise ModelError(f"model card {path} cannot be read as JSON: {error}") from None
+    try:
+        return ModelCard.model_validate(data)
+    except ValidationError as error:
+        reasons = "; ".join(_reason(item) for item in error.errors())
+        raise ModelError(
+            f"model card {path} is not complete ({reasons}): without it the weights cannot be used "
+            "as they were trained. Restore the card saved with them."
+        ) from None
 
 
 def _candidates(given: Path, name: str) -> tuple[Path, Path]:

@@ -6,6 +6,8 @@ come from the whole brain's intensity statistics, which the converter stores.
 
 from __future__ import annotations
 
+import base64
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
@@ -16,7 +18,7 @@ from pydantic import Field, model_validator
 from neuroconn.config import Settings
 from neuroconn.errors import VolumeError
 
-Curve = Literal["asinh", "linear"]
+Curve = Literal["asinh", "linear", "affine"]
 ArrayOrTensor = TypeVar("ArrayOrTensor")
 
 _FOREGROUND = 24.0
@@ -30,7 +32,7 @@ class Constants:
 
     ``asinh``: ``asinh((v - offset) / divisor) / scale``, linear near the background and logarithmic
     above, so that one bright soma does not flatten dim axons.
-    ``linear``: ``(v - offset) / divisor``, cut to [0, 1].
+    ``linear``: ``(v - offset) / divisor``, cut to [0, 1]. ``affine``: the same, not cut.
     """
 
     curve: Curve
@@ -67,10 +69,11 @@ class Constants:
             return self._apply_numpy(values)  # type: ignore[return-value]
         # A tensor; its methods are called by name because this file is free of torch.
         y = values.float().sub(self.offset).div_(self.divisor)  # type: ignore[attr-defined]
-        out: ArrayOrTensor = (
-            y.asinh_().div_(self.scale) if self.curve == "asinh" else y.clamp_(0.0, 1.0)
-        )
-        return out
+        if self.curve == "asinh":
+            y.asinh_().div_(self.scale)
+        elif self.curve == "linear":
+            y.clamp_(0.0, 1.0)
+        return y  # type: ignore[no-any-return]
 
     def _apply_numpy(self, values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         y = values.astype(np.float32)
@@ -78,6 +81,8 @@ class Constants:
         y /= np.float32(self.divisor)
         if self.curve == "linear":
             return np.clip(y, 0.0, 1.0, out=y)
+        if self.curve == "affine":
+            return y
         np.arcsinh(y, out=y)
         y /= np.float32(self.scale)
         return y
@@ -86,8 +91,9 @@ class Constants:
 class Normalisation(Settings):
     """How a brain's intensity statistics become the constants of its normalisation."""
 
-    kind: Literal["asinh", "percentile"] = "asinh"
-    """asinh: from median and median absolute deviation. percentile: from two percentiles."""
+    kind: Literal["asinh", "percentile", "zero_mean", "fixed"] = "asinh"
+    """asinh: from median and median absolute deviation. percentile: from two percentiles.
+    zero_mean: from mean and standard deviation. fixed: the same for every brain."""
     softening: float = Field(default=4.0, gt=0, allow_inf_nan=False)
     """asinh: deviations above the median where the curve bends from linear to logarithmic."""
     scale: float = Field(default=3.0, gt=0, allow_inf_nan=False)
@@ -96,6 +102,13 @@ class Normalisation(Settings):
     """percentile: the one that becomes 0."""
     high: float = Field(default=99.0, ge=0, le=100)
     """percentile: the one that becomes 1."""
+
+    cut: bool = True
+    """percentile: whether input is cut to [0, 1]."""
+    offset: float = Field(default=0.0, allow_inf_nan=False)
+    """fixed: grey value that becomes 0."""
+    divisor: float = Field(default=1.0, gt=0, allow_inf_nan=False)
+    """fixed: grey levels per unit of input."""
 
     @model_validator(mode="after")
     def _ordered(self) -> Normalisation:
@@ -131,10 +144,15 @@ class Normalisation(Settings):
         >>> Normalisation(softening=2, scale=1).constants(stats)
         Constants(curve='asinh', offset=100.0, divisor=20.0, scale=1.0)
         """
+        if self.kind == "fixed":
+            return Constants("affine", offset=self.offset, divisor=self.divisor)
+        if self.kind == "zero_mean":
+            mean, deviation = _moments(statistics)
+            return Constants("affine", offset=mean, divisor=deviation or 1.0)
         if self.kind == "percentile":
             low, high = (_percentile(statistics, q) for q in (self.low, self.high))
             span = high - low or _upper_step(statistics, low) or 1.0
-            return Constants("linear", offset=low, divisor=span)
+            return Constants("linear" if self.cut else "affine", offset=low, divisor=span)
         median = _percentile(statistics, 50)
         spread = _number(statistics, "mad") or _foreground(statistics, median) / _FOREGROUND or 1.0
         return Constants("asinh", offset=median, divisor=self.softening * spread, scale=self.scale)
@@ -159,6 +177,10 @@ def _upper_step(statistics: Mapping[str, Any], above: float) -> float:
 def _percentile(statistics: Mapping[str, Any], percent: float) -> float:
     percentiles: Mapping[str, Any] = statistics.get("percentiles", {})
     stored = {float(q): value for q, value in percentiles.items()}
+    counts = _histogram(statistics)
+    if percent not in stored and counts is not None:
+        total = np.cumsum(counts)
+        return float(np.searchsorted(total, max(1, np.ceil(total[-1] * percent / 100))))
     if percent not in stored:
         known = ", ".join(f"{q:g}" for q in sorted(stored)) or "none"
         raise VolumeError(
@@ -166,6 +188,31 @@ def _percentile(statistics: Mapping[str, Any], percent: float) -> float:
             "which normalisation needs: convert the brain again, or choose a stored percentile"
         )
     return _finite(stored[percent], f"percentile {percent:g}")
+
+
+def _moments(statistics: Mapping[str, Any]) -> tuple[float, float]:
+    """Mean and standard deviation of all voxels."""
+    counts = _histogram(statistics)
+    if counts is None:
+        raise VolumeError(
+            "the brain's intensity statistics lack the histogram, which the standard deviation is "
+            "taken from: convert the brain again"
+        )
+    values = np.arange(counts.size, dtype=float)
+    mean = float(np.average(values, weights=counts))
+    return mean, float(np.sqrt(np.average((values - mean) ** 2, weights=counts)))
+
+
+def _histogram(statistics: Mapping[str, Any]) -> np.ndarray[Any, Any] | None:
+    """Voxels of each grey value, as the converter packs them; None if they are not there."""
+    packed = statistics.get("histogram")
+    if not isinstance(packed, str):
+        return None
+    try:
+        counts = np.frombuffer(zlib.decompress(base64.b64decode(packed)), dtype="<i8")
+    except (ValueError, zlib.error):
+        raise VolumeError("the brain's histogram is damaged: convert the brain again") from None
+    return counts if counts.sum() > 0 else None
 
 
 def _number(statistics: Mapping[str, Any], name: str) -> float:

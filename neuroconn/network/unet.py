@@ -54,6 +54,8 @@ class UNet(Network):
     torch.Size([1, 1, 4, 6, 8])
     """
 
+    divisible = True
+
     def __init__(
         self,
         levels: int = 4,
@@ -95,17 +97,33 @@ class UNet(Network):
         """The 1x1x1 convolution before the ReLU or sigmoid."""
         return self.last
 
-    def activations(self, tile: ZYX, trim: ZYX = (0, 0, 0)) -> Activations:
+    def activations(
+        self, tile: ZYX, trim: ZYX = (0, 0, 0), planes: int | None = None
+    ) -> Activations:
         """Sizes of the tensors of one tile; the concatenation at full resolution is the largest.
 
         It is made of a skip and an upsampled tensor, and all three are alive at once; so is the
-        whole skip, if a part of it is cut out.
+        whole skip, if a part of it is cut out. In slabs the same holds of a slab, beside the whole
+        of the level below.
         """
-        cut, _ = self._cuts(trim)[0]
-        whole, inner = prod(tile), prod(n - 2 * c for n, c in zip(tile, cut, strict=True))
+        cuts = self.cuts(trim)
+        whole = self._level_sizes(tile, cuts[0][0], 0)
+        if planes is None:
+            return whole
+        z, y, x = tile
+        slab = self._level_sizes((min(z, planes + 4 * self.convolutions), y, x), cuts[0][0], 0)
+        half = _each(tile, lambda n: -(-n // 2))
+        below = self._level_sizes(half, cuts[min(1, self.levels - 1)][0], 1)
+        # One after the other, but what the first leaves behind is of no size the second can use.
+        return Activations(max(slab.largest, below.largest), below.peak + slab.peak)
+
+    def _level_sizes(self, sides: ZYX, cut: ZYX, level: int) -> Activations:
+        width = self.width * 2**level
+        whole = prod(sides)
+        inner = prod(max(1, n - 2 * c) for n, c in zip(sides, cut, strict=True))
         return Activations(
-            largest=self.width * max(whole, 2 * inner),
-            peak=self.width * max(2 * whole + whole // 8, whole + 3 * inner),
+            largest=width * max(whole, 2 * inner),
+            peak=width * max(2 * whole + whole // 8, whole + 3 * inner),
         )
 
     def architecture(self) -> dict[str, Any]:
@@ -123,18 +141,74 @@ class UNet(Network):
 
     def features(self, x: Tensor, trim: ZYX = (0, 0, 0)) -> Tensor:
         """Features at full resolution, (batch, width, z, y, x), without ``trim`` on each face."""
+        cuts = self.cuts(trim)
+        before, after = cuts[0]
+        skip = self.encoders[0](x)
+        below = self._below(self.pool(skip), cuts)
+        x = torch.cat([_cut(skip, before), self.ups[0](below)], dim=1)
+        return _cut(self.decoders[0](x), after)
+
+    def slabs(
+        self, x: Tensor, trim: ZYX = (0, 0, 0), planes: int | None = None
+    ) -> Iterator[Tensor]:
+        """Yield the features in slabs; full resolution is there for one slab at a time.
+
+        The first encoder runs twice, once on the way down and once for the skip: a quarter more
+        work, for less than half the memory.
+        """
+        if planes is None:
+            yield self.features(x, trim)
+            return
+        cuts = self.cuts(trim)
+        before, after = cuts[0]
+        below = self._below(self._pooled(x, 2 * -(-planes // 2)), cuts)
+        depth = x.shape[2] - 2 * before[0]  # of the decoder's input
+        for first in range(after[0], depth - after[0], planes):
+            last = min(first + planes, depth - after[0])
+            # As much more as the decoder spoils, to even planes, since the level below has half.
+            start = max(0, first - self.convolutions) // 2 * 2
+            stop = min(depth, -(-(last + self.convolutions) // 2) * 2)
+            skip = self._encoded(x, start + before[0], stop + before[0])
+            joined = torch.cat(
+                [
+                    _cut(skip, (0, *before[1:])),
+                    self.ups[0](below[:, :, start // 2 : stop // 2]),
+                ],
+                dim=1,
+            )
+            out = self.decoders[0](joined)[:, :, first - start : last - start]
+            yield _cut(out, (0, *after[1:]))
+
+    def _below(self, x: Tensor, cuts: list[tuple[ZYX, ZYX]]) -> Tensor:
+        """Go down from the first pooling and come up again to half resolution."""
         skips = []
-        for encoder in self.encoders:
+        for encoder in self.encoders[1:]:
             x = encoder(x)
             skips.append(x)
             x = self.pool(x)
-        x = self.bottom(x)
-        cuts = self._cuts(trim)
-        x = _cut(x, cuts[-1][1])
-        for up, decoder, (before, after) in self._upwards(cuts):
+        x = _cut(self.bottom(x), cuts[-1][1])
+        upwards = zip(
+            reversed(self.ups[1:]), reversed(self.decoders[1:]), cuts[-2:0:-1], strict=True
+        )
+        for up, decoder, (before, after) in upwards:
             x = torch.cat([_cut(skips.pop(), before), up(x)], dim=1)
             x = _cut(decoder(x), after)
         return x
+
+    def _pooled(self, x: Tensor, planes: int) -> Tensor:
+        """Pool the output of the first encoder, slab by slab."""
+        depth = x.shape[2]
+        parts = (
+            self.pool(self._encoded(x, z, min(z + planes, depth))) for z in range(0, depth, planes)
+        )
+        return torch.cat(list(parts), dim=2)
+
+    def _encoded(self, x: Tensor, start: int, stop: int) -> Tensor:
+        """Planes ``start`` to ``stop`` of the first encoder's output."""
+        first = max(0, start - self.convolutions)
+        last = min(x.shape[2], stop + self.convolutions)
+        out: Tensor = self.encoders[0](x[:, :, first:last])
+        return out[:, :, start - first : stop - first]
 
     def head(self, features: Tensor) -> Tensor:
         """Distance in voxels, (batch, 1, z, y, x)."""
@@ -153,7 +227,7 @@ class UNet(Network):
         below = self._reach(level + 1, back_through([self.ups[level]], skip))
         return back_through([self.encoders[level]], skip.hull(back_through([self.pool], below)))
 
-    def _cuts(self, trim: ZYX) -> list[tuple[ZYX, ZYX]]:
+    def cuts(self, trim: ZYX) -> list[tuple[ZYX, ZYX]]:
         """Voxels to leave out at each level, before and after its decoder, level 0 first.
 
         A decoder spoils one voxel at each face per convolution, so as many must stay around those
@@ -169,11 +243,6 @@ class UNet(Network):
             cuts.append((before, (z, y, x)))
             wanted = below
         return [*cuts, ((0, 0, 0), wanted)]
-
-    def _upwards(
-        self, cuts: list[tuple[ZYX, ZYX]]
-    ) -> Iterator[tuple[nn.Module, nn.Module, tuple[ZYX, ZYX]]]:
-        return zip(reversed(self.ups), reversed(self.decoders), cuts[-2::-1], strict=True)
 
     def _start_alive(self) -> None:
         """Start in the middle of the range: a ReLU that starts at 0 everywhere never learns."""

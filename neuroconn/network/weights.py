@@ -23,7 +23,11 @@ from torch import Tensor
 from neuroconn._version import __version__
 from neuroconn.errors import ModelError
 from neuroconn.network.base import Network
+from neuroconn.network.blackbox import OnnxNetwork, TorchScriptNetwork
 from neuroconn.network.card import CARD, WEIGHTS, ModelCard, find_model, read_card
+from neuroconn.network.foreign import is_foreign
+from neuroconn.network.foreign_card import find_foreign
+from neuroconn.network.probing import check_map
 from neuroconn.network.registry import from_architecture
 
 
@@ -85,7 +89,9 @@ def load_model(path: str | Path = "default") -> Model:
     Parameters
     ----------
     path : str or Path, optional
-        A folder, either of its two files, or the bare name of a shipped model.
+        A folder, either of its two files, or the bare name of a shipped model. Or a model made
+        elsewhere: TorchScript (``NAME.pt``) or ONNX (``NAME.onnx``) with its card ``NAME.json``
+        beside it, or a bioimage.io package, a folder or a zip.
 
     Returns
     -------
@@ -96,8 +102,14 @@ def load_model(path: str | Path = "default") -> Model:
     ------
     ModelError
         If a file is missing, truncated or changed since it was saved, if the weights do not fit the
-        architecture, if one of them is not finite, or if the path is a pickled checkpoint.
+        architecture, if one of them is not finite, or if the path is a pickled checkpoint; and if a
+        model made elsewhere does not answer a test image with a map of distances.
+    UsageError
+        If it needs a package that is not installed.
     """
+    given = Path(path).expanduser()
+    if is_foreign(given):
+        return _load_foreign(given)
     card_path, weights_path = find_model(path)
     card = read_card(card_path)
     state = _read_weights(weights_path, card.sha256 or "")
@@ -108,6 +120,18 @@ def load_model(path: str | Path = "default") -> Model:
     _check_finite(state, str(weights_path))
     network.load_state_dict({k: v.to(wanted[k].dtype) for k, v in state.items()}, assign=True)
     return Model(network.eval().requires_grad_(False), card)
+
+
+def _load_foreign(path: Path) -> Model:
+    found = find_foreign(path)
+    weights = found.weights()
+    kind = OnnxNetwork if found.about.name == "onnx" else TorchScriptNetwork
+    network = kind(weights, found.about, found.card.clip)
+    try:
+        check_map(network, found.card)
+    except ModelError as error:
+        raise ModelError(f"{path}: {error}") from None
+    return Model(network.eval().requires_grad_(False), found.card)
 
 
 def _read_weights(path: Path, sha256: str) -> dict[str, Tensor]:
