@@ -63,8 +63,23 @@ class Encoding:
         decoded: NDArray[np.float32] = table.astype(np.float32)[codes]
         return decoded
 
+    @property
+    def steps(self) -> int:
+        """Stored units that ``clip`` is made of; 0 where distances are stored as they are."""
+        return _STEPS.get(self.dtype, 0)
+
     def attributes(self) -> dict[str, Any]:
         """CF attributes, with which xarray decodes to voxels and NaN."""
         if self.dtype not in _STEPS:
             return {"units": "voxel"}
         return {"scale_factor": self.step, "_FillValue": self.fill, "units": "voxel"}
+
+
+@dataclass(frozen=True, slots=True)
+class Coded:
+    """A predicted tile as it is stored, and what it cost."""
+
+    codes: NDArray[Any]
+    """Stored numbers, shape (z, y, x), without the trim."""
+    seconds: float
+    """How long the device computed; neither copies nor waiting for other tiles are in it."""

@@ -7,7 +7,7 @@ same shape: kernels are chosen once, and a voxel's result never depends on how t
 
 from __future__ import annotations
 
-import threading
+import logging
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -18,19 +18,23 @@ from torch import Tensor
 
 from neuroconn.errors import HaloError, UsageError
 from neuroconn.geometry import ZYX
-from neuroconn.inference.engine_device import DTYPES, check_size, choose, predict_memory
+from neuroconn.inference.encoding import Coded, Encoding
+from neuroconn.inference.engine_body import Body, TorchBody, distances, with_less_memory
+from neuroconn.inference.engine_check import compare, sample_tile, small_tile
+from neuroconn.inference.engine_device import DTYPES, check_size, choose
 from neuroconn.inference.engine_errors import NonFiniteOutputError
-from neuroconn.inference.engine_prepare import prepare
-from neuroconn.inference.engine_staging import Staging
+from neuroconn.inference.engine_lanes import lanes_of
+from neuroconn.inference.engine_memory import gpu_memory, predict_memory
+from neuroconn.inference.engine_slots import Slots, Work
 from neuroconn.network.allocator import keep_pages
 from neuroconn.network.base import check_sides
+from neuroconn.network.blackbox import BlackBox
 from neuroconn.network.normalisation import Constants
 from neuroconn.network.weights import Model
 
-__all__ = ["Engine", "NonFiniteOutputError", "choose", "predict_memory"]
+__all__ = ["Engine", "NonFiniteOutputError", "choose", "predict_memory", "sample_tile"]
 
-_SLAB_BYTES = {"cpu": 1 << 20, "cuda": 1 << 28}
-"""Float32 features the head takes at a time: a CPU's cache, or few kernel launches on a GPU."""
+logger = logging.getLogger(__name__)
 
 
 class Engine:
@@ -51,14 +55,20 @@ class Engine:
         that only they need: with a third of the tile's side as halo, half of it.
     threads : int, optional
         Threads of torch in this process; by default as they are.
+    kind : {"torch", "openvino"}, optional
+        What computes the body; OpenVINO on CPUs only.
+    slots : int, optional
+        Tiles on their way at once: while one is computed on a GPU, others are copied.
     check : bool, optional
-        Whether to compare half precision with float32 on one tile first; by default on GPUs only,
-        where some releases compute wrongly.
+        Whether to look first: is the GPU's memory enough, and does half precision agree with
+        float32 on one tile (:meth:`self_check`)? Without it, an engine that has too little memory
+        works in slabs.
 
     Raises
     ------
     UsageError
-        If the device or the precision is not there, or the tile does not fit the GPU's memory.
+        If the device or the precision is not there, the tile does not fit the GPU's memory, or half
+        precision computes wrongly here.
     HaloError
         If the tile does not fit the network's pooling grid, or makes too large a tensor.
 
@@ -81,21 +91,28 @@ class Engine:
         tile: ZYX,
         trim: int | ZYX = 0,
         threads: int | None = None,
-        check: bool | None = None,
+        kind: str = "torch",
+        slots: int = 3,
+        check: bool = True,
     ) -> None:
-        self.device, self.precision = choose(device, precision)
+        self.kind = kind
+        self.device, self.precision = choose(device, precision, kind, model.network.castable)
         self.tile, self.trim = tile, (trim,) * 3 if isinstance(trim, int) else trim
         self._source = model
         self._check_fit()
+        if check and self.device == "cuda":
+            self._check_gpu()
         if self.device == "cpu":
             keep_pages()
             if threads is not None:
                 torch.set_num_threads(threads)
-        self._network = prepare(model.network, DTYPES[self.precision], self.device)
-        self._staging = Staging(self.device)
-        self._lock = threading.Lock()
-        if check if check is not None else self.device == "cuda":
-            self.self_check()
+        self._body = self._make_body()
+        if self.device == "cuda":
+            torch.cuda.synchronize()  # weights were sent on another stream than tiles will be
+        self._lanes = lanes_of(self.device)
+        self._slots = Slots(self._lanes, slots)
+        self.half_error = self.self_check() if check else None
+        """Largest difference of half precision to float32 on one tile, in voxels, if checked."""
 
     @property
     def shape(self) -> ZYX:
@@ -113,7 +130,7 @@ class Engine:
     ) -> NDArray[np.float32]:
         """Distance to the nearest neurite, in voxels, of one tile.
 
-        Threads may call it at the same time; they take turns.
+        Threads may call it at the same time; their networks take turns, their copies do not.
 
         Parameters
         ----------
@@ -132,105 +149,126 @@ class Engine:
         HaloError
             If the tile has another shape.
         UsageError
-            If raw grey values come without constants.
+            If raw grey values come without constants, or memory runs out in the smallest slabs too.
         NonFiniteOutputError
             If a feature or a distance is NaN or infinite. Stored as a number it would read as "on
             the neurite", or end the walk.
         """
-        self._check_tile(tile, constants)
-        with self._lock, torch.inference_mode(), self._arithmetic():
-            distance, total = self._forward(self._load(tile, constants)[None, None])
-            out = self._staging.download(distance)
-            finite = bool(torch.isfinite(total))
-        if not finite or not np.isfinite(out).all():
-            raise NonFiniteOutputError(
-                f"the network answered NaN or infinity in {self.precision}: nothing can be stored "
-                "of this tile. Try float32, and look there for absurd grey values."
-            )
-        return out
+        return self._predict(tile, constants, None).codes
+
+    def predict_codes(self, raw: NDArray[Any], constants: Constants, encoding: Encoding) -> Coded:
+        """Like :meth:`predict`, as stored: quantised on the device, where a byte is a byte.
+
+        Parameters
+        ----------
+        raw : ndarray, shape ``self.tile``
+            Grey values of any real dtype.
+        constants : Constants
+            The brain's normalisation.
+        encoding : Encoding
+            How distances are stored.
+
+        Returns
+        -------
+        Coded
+            ``encoding.encode(self.predict(raw, constants))``, bit for bit.
+        """
+        return self._predict(raw, constants, encoding)
 
     def self_check(self, tolerance: float | None = None) -> float:
-        """Compare this engine with float32 on the same device, on one tile of noise and lines.
+        """Compare half precision with float32; part of every start, and cheap.
+
+        On a GPU with the real tile, on the same GPU; and float32 there with float32 on the CPU, on
+        a small tile. On a CPU with a small tile. See :mod:`neuroconn.inference.engine_check`.
 
         Parameters
         ----------
         tolerance : float, optional
             What 99.9 % of the voxels may differ by, in voxels; by default a hundredth of the
-            model's clip. Single voxels may differ by ten times as much: rounding grows where the
-            network is undecided, while a wrong kernel spoils whole regions.
+            model's clip. No voxel may differ by ten times as much.
 
         Returns
         -------
         float
-            Largest difference, in voxels; 0 in float32.
+            Largest difference, in voxels; 0 in float32 on a CPU.
 
         Raises
         ------
         UsageError
             If the difference exceeds the tolerance: this release computes wrongly here.
         """
-        if self.precision == "float32":
-            return 0.0
-        limit = self._source.card.clip / 100 if tolerance is None else tolerance
-        tile = sample_tile(self.tile)
-        found = self.predict(tile)
-        exact = Engine(
-            self._source, device=self.device, precision="float32", tile=self.tile, trim=self.trim
-        )
-        error = np.abs(found - exact.predict(tile))
-        common, difference = float(np.percentile(error, 99.9)), float(error.max())
-        if common > limit or difference > 10 * limit:
-            raise UsageError(
-                f"{self.precision} on this {self.device} differs from float32 by {common:.3g} "
-                f"voxels (at most {difference:.3g}), more than {limit:g}: torch "
-                f"{torch.__version__} computes wrongly here. Set precision: float32, or install "
-                "another release of torch."
+        clip, small = self._source.card.clip, small_tile(self.tile, self._source.network.stride)
+        found = 0.0
+        if self.device == "cuda":
+            on_gpu, on_cpu = self._like(tile=small), self._like(device="cpu", tile=small)
+            found = compare(on_gpu, on_cpu, clip, tolerance)
+        if self.precision != "float32" or self.kind != "torch":
+            whole = self.device == "cuda" or small == self.tile
+            fast = self if whole else self._like(self.precision, kind=self.kind, tile=small)
+            exact = self._like(tile=fast.tile, trim=fast.trim)
+            found = max(found, compare(fast, exact, clip, tolerance))
+            logger.info(
+                "%s (%s) is within %.2g voxels of float32", self.precision, self.kind, found
             )
-        return difference
+        return found
 
-    def _load(self, tile: NDArray[Any], constants: Constants | None) -> Tensor:
-        """Bring a tile to the device, normalised: on a GPU there, from fewer bytes."""
-        if constants is None:
-            return self._staging.upload(tile)
-        if self.device == "cpu":
-            return self._staging.upload(constants.apply(tile))
-        return constants.apply(self._staging.upload(tile))
+    def _like(self, precision: str = "float32", **changes: Any) -> Engine:
+        """Return an engine for the same network, unchecked."""
+        arguments = {"device": self.device, "precision": precision, "check": False, "slots": 1}
+        return Engine(self._source, **{**arguments, **changes})
 
-    def _forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the distance of a (1, 1, z, y, x) tile, and a number that is finite if all is."""
-        body = x.to(DTYPES[self.precision], memory_format=torch.channels_last_3d)
-        features = self._network.features(body, self.trim)
-        out = torch.empty(self.shape, device=features.device)
-        total = torch.zeros((), device=features.device)
-        planes = _planes(features, _SLAB_BYTES[self.device])
-        for z in range(0, self.shape[0], planes):
-            slab = features[:, :, z : z + planes]
-            slab = slab.to(torch.float32, memory_format=torch.channels_last_3d)
-            # A ReLU turns -infinity into 0, which is a distance: look before the head.
-            total += slab.sum()
-            out[z : z + planes] = self._network.head(slab)[0, 0]
-        return out, total
+    def _make_body(self) -> Body:
+        network = self._source.network
+        if self.kind == "openvino":
+            from neuroconn.inference.engine_openvino import OpenVinoBody
 
-    def _arithmetic(self) -> AbstractContextManager[None]:
-        """Float32 means float32: no TF32; and kernels are timed once for the one shape."""
-        flags: AbstractContextManager[None] = torch.backends.cudnn.flags(
-            enabled=True, benchmark=True, deterministic=False, allow_tf32=False
-        )
-        return flags
+            return OpenVinoBody(
+                network, self.precision, self.tile, self.trim, torch.get_num_threads()
+            )
+        return TorchBody(network, DTYPES[self.precision], self.device, self.tile, self.trim)
+
+    def _predict(
+        self, tile: NDArray[Any], constants: Constants | None, encoding: Encoding | None
+    ) -> Coded:
+        self._check_tile(tile, constants)
+        if constants is not None and self.device == "cpu":
+            # numpy knows every type of grey value; a GPU is sent fewer bytes and normalises there.
+            tile, constants = constants.apply(tile), None
+
+        out, finite, seconds = self._slots.run(tile, self.work(constants, encoding))
+        if not finite:
+            raise NonFiniteOutputError(
+                f"the network answered NaN or infinity in {self.precision}: nothing can be stored "
+                "of this tile. Try float32, and look there for absurd grey values."
+            )
+        return Coded(out, seconds)
+
+    def work(self, constants: Constants | None, encoding: Encoding | None) -> Work:
+        """Return what is done to a (z, y, x) tile on the device; see :func:`distances`."""
+
+        def forward(there: Tensor) -> tuple[Tensor, Tensor]:
+            with torch.inference_mode(), _arithmetic():
+                x = there if constants is None else constants.apply(there)
+                return distances(self._body, x[None, None], self.shape, encoding)
+
+        return lambda there: with_less_memory(self._body, lambda: forward(there), self.tile)
 
     def _check_fit(self) -> None:
         network = self._source.network
         check_sides(self.tile, network.stride)
+        if isinstance(network, BlackBox):
+            network.check_tile(self.tile)
         if min(self.trim) < 0 or min(self.shape) < 1:
             raise HaloError(f"trim of {self.trim} leaves nothing of a tile of {self.tile}")
         check_size(network, self.tile, self.trim)
-        if self.device == "cuda":
-            free, _ = torch.cuda.mem_get_info()
-            if self.memory > free:
-                raise UsageError(
-                    f"a tile of {self.tile} needs {self.memory / 2**30:.1f} GiB, the GPU has "
-                    f"{free / 2**30:.1f} free: use smaller chunks, or free the GPU"
-                )
+
+    def _check_gpu(self) -> None:
+        free = gpu_memory()
+        if self.memory > free:
+            raise UsageError(
+                f"a tile of {self.tile} needs {self.memory / 2**30:.1f} GiB, the GPU has "
+                f"{free / 2**30:.1f} free: use smaller chunks, or free the GPU"
+            )
 
     def _check_tile(self, tile: NDArray[Any], constants: Constants | None) -> None:
         if tile.shape != self.tile:
@@ -245,22 +283,9 @@ class Engine:
             )
 
 
-def sample_tile(shape: ZYX) -> NDArray[np.float32]:
-    """Normalised noise crossed by bright lines: the same tile on every machine.
-
-    Returns
-    -------
-    ndarray of float32, shape ``shape``
-    """
-    tile = np.random.default_rng(0).normal(0.0, 0.15, shape).astype(np.float32)
-    z, y, x = (n // 2 for n in shape)
-    tile[z, y, :] += 1.5
-    tile[z, :, x] += 1.0
-    tile[:, y, x] += 0.5
-    return tile
-
-
-def _planes(features: Tensor, budget: int) -> int:
-    """How many planes of float32 features fit into ``budget`` bytes."""
-    _, channels, _, y, x = features.shape
-    return max(1, budget // (4 * channels * y * x))
+def _arithmetic() -> AbstractContextManager[None]:
+    """Float32 means float32: no TF32; and kernels are timed once for the one shape."""
+    flags: AbstractContextManager[None] = torch.backends.cudnn.flags(
+        enabled=True, benchmark=True, deterministic=False, allow_tf32=False
+    )
+    return flags

@@ -17,7 +17,9 @@ _ALIASES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
 _INDEX_LIMIT = 2**31
 
 
-def choose(device: str = "auto", precision: str = "auto") -> tuple[str, str]:
+def choose(
+    device: str = "auto", precision: str = "auto", kind: str = "torch", castable: bool = True
+) -> tuple[str, str]:
     """Device and precision that ``auto`` means in this process.
 
     Parameters
@@ -27,6 +29,11 @@ def choose(device: str = "auto", precision: str = "auto") -> tuple[str, str]:
     precision : {"auto", "float32", "bfloat16", "float16"}, optional
         ``auto`` takes the half precision the device computes with in hardware; ``fp32``, ``bf16``
         and ``fp16`` are understood too.
+    kind : {"torch", "openvino"}, optional
+        What computes; OpenVINO does on CPUs only, which ``auto`` then means.
+    castable : bool, optional
+        Whether the network can be computed in half precision: not if it was made elsewhere, since
+        its last layer cannot be kept in float32.
 
     Returns
     -------
@@ -43,11 +50,17 @@ def choose(device: str = "auto", precision: str = "auto") -> tuple[str, str]:
     >>> choose("cpu", "fp32")
     ('cpu', 'float32')
     """
-    precision = _ALIASES.get(precision, precision)
+    precision = plain_name(precision)
     if device not in ("auto", "cpu", "cuda"):
         raise UsageError(f"device must be auto, cpu or cuda, got {device!r}")
     if precision != "auto" and precision not in DTYPES:
         raise UsageError(f"precision must be auto or one of {', '.join(DTYPES)}, got {precision!r}")
+    if kind not in ("torch", "openvino"):
+        raise UsageError(f"engine must be auto, torch or openvino, got {kind!r}")
+    if kind == "openvino" and device == "cuda":
+        raise UsageError("engine openvino computes on the CPU: set device: cpu, or engine: torch")
+    if device == "auto" and kind == "openvino":
+        device = "cpu"
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     if device == "cuda" and not torch.cuda.is_available():
@@ -55,7 +68,12 @@ def choose(device: str = "auto", precision: str = "auto") -> tuple[str, str]:
             f"device cuda was asked for, but torch {torch.__version__} sees no GPU here: "
             "install torch for CUDA, check the driver, or set device: cpu"
         )
-    usable = _usable(device)
+    usable = _usable(device) if castable else ["float32"]
+    if precision != "auto" and not castable and precision not in usable:
+        raise UsageError(
+            f"models made elsewhere run in float32, not in {precision}: their last layer cannot be "
+            "kept out of it. Set precision: auto."
+        )
     if precision == "auto":
         return device, usable[0]
     if precision not in usable:
@@ -64,6 +82,11 @@ def choose(device: str = "auto", precision: str = "auto") -> tuple[str, str]:
             f"{', '.join(usable)}), so it would be slower than float32. Set precision: auto."
         )
     return device, precision
+
+
+def plain_name(precision: str) -> str:
+    """Return the key of :data:`DTYPES` that a short name such as ``bf16`` stands for."""
+    return _ALIASES.get(precision, precision)
 
 
 def has_bfloat16() -> bool:
@@ -91,30 +114,6 @@ def check_size(network: Network, tile: ZYX, trim: ZYX) -> None:
         f"(2.1e9), where results are silently wrong. Use tiles of at most {edge // step * step} "
         "voxels a side: smaller chunks, a narrower halo, or a narrower network."
     )
-
-
-def predict_memory(network: Network, tile: ZYX, precision: str, trim: ZYX = (0, 0, 0)) -> int:
-    """Bytes one prediction takes at its peak, without the process around it.
-
-    The model: weights, in the body's precision and as packed by the kernels; the tensors alive at
-    full resolution when the last skip is joined, and half as much again for the kernels' own copies
-    and for holes in kept memory; and five float32 values per voxel for the tile as read, as
-    normalised, as cast, and the output. Measured peaks on CPUs lie between 0.6 and 1.4 of it.
-
-    Parameters
-    ----------
-    network : Network
-        As trained; folding changes nothing that matters here.
-    tile : (z, y, x) ints
-        What is read.
-    precision : str
-        A key of :data:`DTYPES`.
-    trim : (z, y, x) ints, optional
-        What is left out of the output on each face.
-    """
-    size = DTYPES[_ALIASES.get(precision, precision)].itemsize
-    weights = sum(p.numel() for p in network.parameters()) * size * 2
-    return weights + network.activations(tile, trim).peak * size * 3 // 2 + prod(tile) * 4 * 5
 
 
 def _usable(device: str) -> list[str]:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from neuroconn.network.base import Network
+from neuroconn.network.blackbox import BlackBox
 
 
 def prepare(network: Network, dtype: torch.dtype, device: str) -> Network:
@@ -25,7 +26,13 @@ def prepare(network: Network, dtype: torch.dtype, device: str) -> Network:
         bfloat16 alone costs 0.03 voxels.
     device : str
         Where the copy lives.
+
+    Notes
+    -----
+    Of a network made elsewhere only a copy is made: its layers are not known.
     """
+    if isinstance(network, BlackBox):
+        return network.placed(device)
     fast = copy.deepcopy(network).eval().requires_grad_(False)
     fold(fast)
     output = {id(tensor) for tensor in fast.output_layer.parameters()}

@@ -13,10 +13,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from neuroconn.errors import HaloError
+from neuroconn.errors import HaloError, UsageError
 from neuroconn.geometry import ZYX, ChunkGrid
 from neuroconn.inference.bright import bright_chunks
 from neuroconn.inference.engine import Engine
+from neuroconn.inference.engine_device import choose
+from neuroconn.inference.engine_memory import predict_memory, room
 from neuroconn.network.normalisation import Constants
 from neuroconn.network.receptive import ReceptiveField, check_exact, receptive_field
 from neuroconn.network.weights import Model
@@ -90,6 +92,7 @@ def seam_errors(
     grid = ChunkGrid(image.levels[level].shape, (side, side, side))
     chunks = bright_chunks(image, grid, level, limit=places)
     array = image.array(level)
+    _check_room(model, (side + 2 * field.halo,) * 3, field.halo, device)
 
     def cores(halo: int) -> list[NDArray[np.float32]]:
         tile: ZYX = (side + 2 * halo,) * 3
@@ -101,6 +104,18 @@ def seam_errors(
 
     exact = cores(field.halo)
     return [_compare(halo, cores(halo), exact) for halo in _measurable(halos, field)]
+
+
+def _check_room(model: Model, tile: ZYX, trim: int, device: str) -> None:
+    """Refuse the tile with the exact halo if it does not fit; it may be twice that of a run."""
+    device, here = choose(device)[0], room()
+    free = here.gpu if device == "cuda" else here.available
+    needed = predict_memory(model.network, tile, "float32", (trim,) * 3)
+    if free is not None and needed > free:
+        raise UsageError(
+            f"the seam cannot be measured here: the tile with the exact halo, {tile}, needs "
+            f"{needed / 2**30:.1f} GiB, and {free / 2**30:.1f} are free"
+        )
 
 
 def _measurable(halos: Sequence[int], field: ReceptiveField) -> list[int]:

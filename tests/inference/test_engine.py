@@ -15,7 +15,6 @@ from neuroconn.errors import HaloError, UsageError
 from neuroconn.geometry import ZYX
 from neuroconn.inference import engine_device, engine_prepare
 from neuroconn.inference.engine import Engine, NonFiniteOutputError, choose, sample_tile
-from neuroconn.inference.engine_staging import Staging
 from neuroconn.network import Constants, Model, ModelCard, Normalisation, UNet, receptive_field
 
 CARD = ModelCard(name="test", clip=10, normalisation=Normalisation(), spacing_um=(1, 1, 1))
@@ -71,7 +70,7 @@ def test_the_head_is_not_rounded_to_half_precision(precision: str) -> None:
 
     distances = engine.predict(sample_tile(TILE))
 
-    assert engine._network.output_layer.weight.dtype == torch.float32
+    assert engine._body.network.output_layer.weight.dtype == torch.float32
     # Between 8 and 16 bfloat16 has 16 numbers per voxel; a rounded output would have no more.
     assert np.unique(distances).size > 16 * np.ptp(distances) * 10
 
@@ -204,7 +203,7 @@ def test_minus_infinity_before_the_relu_is_not_mistaken_for_a_neurite() -> None:
     features = model.network.features
     model.network.features = lambda x, trim=(0, 0, 0): features(x, trim) + float("inf")  # type: ignore[method-assign]
     engine = Engine(model, device="cpu", precision="fp32", tile=TILE)
-    engine._network.features = model.network.features  # type: ignore[method-assign]
+    engine._body.network.features = model.network.features  # type: ignore[method-assign]
 
     with pytest.raises(NonFiniteOutputError):
         engine.predict(sample_tile(TILE))
@@ -291,8 +290,8 @@ def test_a_gpu_computes_in_the_most_accurate_half_precision_it_has(
 @pytest.mark.skipif(not HALVES, reason="this CPU computes in float32 only")
 def test_a_wrong_kernel_is_found_by_the_self_check(monkeypatch: pytest.MonkeyPatch) -> None:
     engine = Engine(small(), device="cpu", precision="bfloat16", tile=TILE)
-    features = engine._network.features
-    monkeypatch.setattr(engine._network, "features", lambda x, trim: features(x, trim) * 1.5)
+    features = engine._body.network.features
+    monkeypatch.setattr(engine._body.network, "features", lambda x, trim: features(x, trim) * 1.5)
 
     with pytest.raises(UsageError, match="computes wrongly"):
         engine.self_check()
@@ -307,7 +306,7 @@ def test_an_engine_leaves_its_model_as_it_was() -> None:
     after = model.network.state_dict()
     assert before.keys() == after.keys()
     assert all(torch.equal(before[k], after[k]) for k in before)
-    kinds = {type(m) for m in engine._network.modules()}
+    kinds = {type(m) for m in engine._body.network.modules()}
     assert not kinds & {nn.BatchNorm3d, nn.Dropout3d}
 
 
@@ -337,21 +336,3 @@ def test_a_norm_without_a_convolution_before_it_is_kept() -> None:
 
     assert isinstance(block[0], nn.BatchNorm3d)
     assert len(block[1]) == 1
-
-
-def test_staging_keeps_one_buffer_per_kind_of_tile(monkeypatch: pytest.MonkeyPatch) -> None:
-    staging = Staging("cpu")
-    monkeypatch.setattr(torch.cuda, "synchronize", lambda device: None)
-    plain_empty = torch.empty
-    monkeypatch.setattr(torch, "empty", lambda *a, pin_memory=False, **k: plain_empty(*a, **k))
-    staging._pinned = True  # as on a GPU: through buffers, which must not be handed out
-
-    raw = np.arange(24, dtype=np.uint16).reshape(2, 3, 4)
-    first = staging.upload(raw).clone()
-    second = staging.upload(raw + 1)
-    out = staging.download(second.float())
-    staging.download(first.float())
-
-    assert len(staging._buffers) == 2
-    np.testing.assert_array_equal(first.numpy(), raw)
-    np.testing.assert_array_equal(out, raw + 1)
