@@ -7,6 +7,7 @@ done is on disk before anything follows from it.
 from __future__ import annotations
 
 import json
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,6 +15,9 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from neuroconn.geometry import ZYX
+from neuroconn.inference.folder import LocalFolder, Log
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +65,8 @@ class Progress:
     """Chunks that came back since the last call."""
     warnings: tuple[str, ...] = ()
     """What the run noticed so far that its user should look at."""
+    reachable: int = 0
+    """Chunks the walk could visit at most: those of the grid that are not masked."""
     audit: str = ""
     """What the probes say about the unexplored chunks, in one sentence, once they say something."""
 
@@ -79,17 +85,26 @@ class Progress:
 Listener: TypeAlias = Callable[[Progress], None]
 
 
+_MOMENTS = ("start", "stop", "end")
+"""Events after which there may be no next one for a while: nobody shall wait to see them."""
+
+
 class EventLog:
     """Appends incidents to ``events.jsonl``: starts, stops, retries, tracebacks, samples.
 
     For people and reports; no run believes a line of it.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, where: Path | Log) -> None:
+        self._log = Log(LocalFolder(where.parent), where.stem) if isinstance(where, Path) else where
+        self._lost = 0
 
     def write(self, event: str, **fields: Any) -> None:
-        """Append one line with the time of day."""
+        """Append one line with the time of day; a disk that refuses it does not end a run."""
         line = json.dumps({"time": time.time(), "event": event, **fields}, default=str)
-        with self._path.open("a", encoding="utf-8") as file:
-            file.write(line + "\n")
+        try:
+            self._log.add(line, wait=event in _MOMENTS)
+        except OSError as error:
+            self._lost += 1
+            if self._lost == 1:
+                logger.warning("%s: %s; events are lost", self._log.where, error.strerror or error)
