@@ -132,7 +132,8 @@ def _read_apo(path: Path) -> list[list[float]]:
 
 
 def _read_csv(path: Path) -> list[list[float]]:
-    rows = _rows(path)
+    # Where a comma marks decimals, spreadsheets separate fields by semicolons.
+    rows = _rows(path, ",;\t")
     header = [name.strip("\"'").lower() for name in rows[0][1]] if rows else []
     if not {"z", "y", "x"} <= set(header):
         raise AnnotationError(
@@ -143,18 +144,20 @@ def _read_csv(path: Path) -> list[list[float]]:
     return [_pick(path, row, columns) for row in rows[1:]]
 
 
-def _rows(path: Path) -> list[tuple[int, list[str]]]:
-    """Line number and comma-separated fields of every line that is no comment."""
+def _rows(path: Path, separators: str = ",") -> list[tuple[int, list[str]]]:
+    """Line number and fields of every line that is no comment.
+
+    They are separated by the first of ``separators`` that the first line holds.
+    """
     try:
         text = path.read_bytes().decode("utf-8-sig", errors="replace")
     except OSError as error:
         raise AnnotationError(f"cannot read {path}: {error.strerror or error}") from None
-    lines = enumerate(text.replace("\r\n", "\n").replace("\r", "\n").split("\n"), 1)
-    return [
-        (number, [word.strip() for word in line.split(",")])
-        for number, line in lines
-        if line.strip() and not line.lstrip().startswith("#")
-    ]
+    numbered = enumerate(text.replace("\r\n", "\n").replace("\r", "\n").split("\n"), 1)
+    lines = [(n, line) for n, line in numbered if line.strip() and line.lstrip()[0] != "#"]
+    first = lines[0][1] if lines else ""
+    between = next((s for s in separators if s in first), separators[0])
+    return [(n, [word.strip() for word in line.split(between)]) for n, line in lines]
 
 
 def _pick(path: Path, row: tuple[int, list[str]], columns: Sequence[int]) -> list[float]:

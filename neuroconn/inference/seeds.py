@@ -11,16 +11,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from neuroconn.errors import UsageError
-from neuroconn.geometry import ZYX, Box, ChunkGrid, Frame
+from neuroconn.geometry import ZYX, ChunkGrid, Frame
 from neuroconn.inference.bright import bright_chunks
-from neuroconn.volume.axes import VolumeArray
-from neuroconn.volume.regions import read_region
+from neuroconn.inference.seed_checks import background_warnings, inside, likely_mistake
+from neuroconn.inference.words import parse_coordinate, unknown_spacing
 from neuroconn.volume.store import Image
 
-_AROUND = 2  # a neighbourhood of 5 x 5 x 5 voxels
-_LIT = 90.0  # its brightest tenth: a thin neurite fills no more
-_BACKGROUND = 95.0
-_CHECKED_AT_MOST = 200
+AUTO_LIMIT = 512
+"""Chunks that ``auto`` may choose: each costs one inference, and a wide frontier feeds the GPUs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +40,8 @@ def find_seeds(
     source: str | Path | None = None,
     units: Literal["voxel", "um"] = "voxel",
     percentiles: Mapping[str, float] | None = None,
-    limit: int = 256,
+    limit: int = AUTO_LIMIT,
+    within: NDArray[np.bool_] | None = None,
 ) -> Seeds:
     """Turn what the user gave into chunks.
 
@@ -65,6 +64,8 @@ def find_seeds(
         background earns a warning.
     limit : int, optional
         Chunks that ``auto`` may choose.
+    within : (z, y, x) bool array over the grid, optional
+        Chunks that ``auto`` may choose from.
 
     Raises
     ------
@@ -74,28 +75,27 @@ def find_seeds(
     AnnotationError
         If a file is broken.
     """
-    shape, frame = image.levels[0].shape, image.frame
-    if not image.spacing_known and (units == "um" or any(_number(w)[1] for p in points for w in p)):
-        raise UsageError(
-            f"seeds are in µm, but nobody said how long a voxel of {image.path} is: give them in "
-            "voxels, or convert the brain again with --spacing Z Y X"
-        )
+    frame = image.frame
+    in_um = units == "um" or any(parse_coordinate(word)[1] for p in points for word in p)
+    if in_um and not image.spacing_known:
+        raise UsageError(unknown_spacing("a seed", image.path))
     voxels = parse_points(points, frame)
-    require_inside(voxels, shape, "--seed")
+    require_inside(voxels, image, "--seed", in_um=in_um)
     warnings: list[str] = []
     if source == "all":
         return Seeds(grid)
     chunks = list(voxel_chunks(voxels, grid, image.levels[level].factor))
     if source == "auto":
-        chunks += bright_chunks(image, grid, level, limit=limit)
+        chunks += bright_chunks(image, grid, level, limit=limit, inside=within)
     elif source is not None:
-        found, warnings = read_seed_file(Path(source), frame, shape, units=units)
+        found, warnings = read_seed_file(Path(source), image, units=units)
         chunks += voxel_chunks(found, grid, image.levels[level].factor)
         voxels = np.concatenate([voxels, found])
     if not chunks:
         raise UsageError("the walk needs a seed: --seed Z Y X, or --seeds FILE, auto or all")
     if percentiles:
-        warnings += background_warnings(image.array(0), voxels, percentiles)
+        known = frame if image.spacing_known else None
+        warnings += background_warnings(image.array(0), voxels, percentiles, known, in_um=in_um)
     return Seeds(tuple(dict.fromkeys(chunks)), tuple(warnings))
 
 
@@ -122,14 +122,14 @@ def parse_points(points: Sequence[Sequence[str]], frame: Frame) -> NDArray[np.fl
         if len(words) != 3:
             raise UsageError(f"a seed has three coordinates Z Y X, got {' '.join(words)!r}")
         for axis, word in enumerate(words):
-            number, is_um = _number(word)
+            number, is_um = parse_coordinate(word)
             spacing, origin = frame.spacing_um[axis], frame.origin_um[axis]
             row[axis] = (number - origin) / spacing if is_um else number
     return voxels
 
 
 def read_seed_file(
-    path: Path, frame: Frame, shape: ZYX, *, units: Literal["voxel", "um"] = "voxel"
+    path: Path, image: Image, *, units: Literal["voxel", "um"] = "voxel"
 ) -> tuple[NDArray[np.float64], list[str]]:
     """Read the seeds of a file.
 
@@ -151,34 +151,43 @@ def read_seed_file(
 
     voxels = read_points(path)
     if units == "um":
-        voxels = frame.to_voxels(voxels)
-    kept = voxels[_inside(voxels, shape)]
+        voxels = image.frame.to_voxels(voxels)
+    kept = voxels[inside(voxels, image.shape)]
     if path.suffix.lower() not in {".swc", ".eswc"} or not len(kept):
-        require_inside(voxels, shape, str(path))
+        require_inside(voxels, image, str(path), in_um=units == "um")
     lost = len(voxels) - len(kept)
     if not lost:
         return voxels, []
     return kept, [
-        f"{path}: {lost} of {len(voxels)} nodes lie outside the volume of shape {shape} and are "
-        "no seeds; check units and brain if that is unexpected"
+        f"{path}: {lost} of {len(voxels)} nodes lie outside the volume of shape {image.shape} and "
+        "are no seeds; check units and brain if that is unexpected"
     ]
 
 
-def require_inside(voxels: NDArray[np.float64], shape: ZYX, source: str) -> None:
-    """Refuse seeds that lie in no voxel of the volume.
+def require_inside(
+    voxels: NDArray[np.float64], image: Image, source: str, *, in_um: bool = False
+) -> None:
+    """Refuse seeds that lie in no voxel of a brain.
 
     Raises
     ------
     UsageError
-        Naming the first such seed and the shape.
+        Naming the first such seed, the shape, and the likely mistake.
     """
-    outside = voxels[~_inside(voxels, shape)]
+    outside = voxels[~inside(voxels, image.shape)]
     if len(outside):
         z, y, x = outside[0]
+        more = f", and {len(outside) - 1} more" if len(outside) > 1 else ""
+        mistake = likely_mistake(
+            voxels,
+            image.shape,
+            image.frame if image.spacing_known else None,
+            in_um=in_um,
+            marker=source.lower().endswith(".marker"),
+        )
         raise UsageError(
-            f"{source}: seed ({z:g}, {y:g}, {x:g}) lies outside the volume of shape {shape} "
-            "(z, y, x, voxels of level 0). Check the order of the axes, and whether it is µm "
-            "(then write 120um)"
+            f"{source}: seed ({z:g}, {y:g}, {x:g}) lies outside the volume of shape {image.shape} "
+            f"(z, y, x, voxels of level 0){more}. {mistake}"
         )
 
 
@@ -202,59 +211,3 @@ def voxel_chunks(voxels: ArrayLike, grid: ChunkGrid, factor: ZYX = (1, 1, 1)) ->
     whole = np.floor(np.asarray(voxels, dtype=float).reshape(-1, 3) + 0.5).astype(np.int64)
     owners = whole // (np.asarray(factor) * grid.chunk)
     return dict.fromkeys((int(z), int(y), int(x)) for z, y, x in owners)
-
-
-def background_warnings(
-    array: VolumeArray, voxels: NDArray[np.float64], percentiles: Mapping[str, float]
-) -> list[str]:
-    """Warn of seeds whose surroundings are as dark as the background.
-
-    The brightest tenth of 5 x 5 x 5 voxels is compared with the whole brain. Its maximum would
-    say nothing: of 125 voxels of noise one is always bright.
-
-    Parameters
-    ----------
-    array : zarr array, shape (z, y, x)
-        Level 0.
-    voxels : (n, 3) float array
-        Seeds inside the volume; the first 200 are looked at.
-    percentiles : mapping of str to float
-        Grey value by percentile of the whole brain.
-    """
-    table = sorted((float(p), float(v)) for p, v in percentiles.items())
-    ranks, values = [p for p, _ in table], [v for _, v in table]
-    found = []
-    for z, y, x in np.floor(voxels[:_CHECKED_AT_MOST] + 0.5).astype(int).tolist():
-        box = Box((z, y, x), (z + 1, y + 1, x + 1)).grow(_AROUND)
-        lit = float(np.percentile(read_region(array, box.clip(_bounds(array))), _LIT))
-        rank = float(np.interp(lit, values, ranks))
-        if rank < _BACKGROUND:
-            found.append(
-                f"seed ({z}, {y}, {x}) looks like background: around it the grey value is "
-                f"{lit:g}, percentile {rank:.0f} of the brain; the walk may end where it starts"
-            )
-    return found
-
-
-def _number(word: str) -> tuple[float, bool]:
-    text = word.strip()
-    bare = text.removesuffix("um").removesuffix("µm").removesuffix("μm")
-    try:
-        number = float(bare)
-    except ValueError:
-        number = np.nan
-    if not np.isfinite(number):
-        raise UsageError(f"{word!r} is no coordinate; write voxels (120) or micrometres (300um)")
-    return number, bare != text
-
-
-def _inside(voxels: NDArray[np.float64], shape: ZYX) -> NDArray[np.bool_]:
-    """Whether each position rounds to a voxel of the volume."""
-    whole = np.floor(voxels + 0.5)
-    inside: NDArray[np.bool_] = np.all((whole >= 0) & (whole < shape), axis=1)
-    return inside
-
-
-def _bounds(array: VolumeArray) -> Box:
-    z, y, x = array.shape
-    return Box.of_shape((z, y, x))

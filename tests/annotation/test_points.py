@@ -56,6 +56,17 @@ def test_a_csv_says_its_axes(tmp_path: Path) -> None:
     assert read_points(path).tolist() == [[3, 2, 1], [6, 5, 4]]
 
 
+@pytest.mark.parametrize("between", [";", "\t"])
+def test_a_csv_of_a_spreadsheet_is_read_too(tmp_path: Path, between: str) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("z;y;x\n1.5;2;3\n".replace(";", between))
+    assert read_points(path).tolist() == [[1.5, 2, 3]]
+
+    path.write_text("z;y;x\n1,5;2;3\n".replace(";", between))
+    with pytest.raises(AnnotationError, match="line 2, field 1: '1,5' is no coordinate"):
+        read_points(path)
+
+
 def test_the_nodes_of_an_swc_are_points(tmp_path: Path) -> None:
     write_swc(tmp_path / "a.SWC", Forest([[3, 2, 1]], [-1]))
     assert read_points(tmp_path / "a.SWC").tolist() == [[3, 2, 1]]

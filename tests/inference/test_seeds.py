@@ -11,8 +11,6 @@ from numpy.typing import NDArray
 from neuroconn.annotation.points import write_marker
 from neuroconn.errors import AnnotationError, UsageError
 from neuroconn.geometry import ZYX, ChunkGrid, Frame, plan_levels
-from neuroconn.inference import bright
-from neuroconn.inference.bright import bright_chunks, chunk_contrast, outliers
 from neuroconn.inference.seeds import find_seeds, parse_points, voxel_chunks
 from neuroconn.volume import Image, create_image, intensity_statistics
 from neuroconn.volume.pyramid import reduce_block
@@ -24,10 +22,21 @@ FRAME = Frame((2.0, 1.0, 0.5))
 GRID = ChunkGrid(SHAPE, (32, 32, 32))
 
 
-def store(path: Path, voxels: NDArray[np.uint16], smallest: int = 48) -> Image:
+def store(
+    path: Path,
+    voxels: NDArray[np.uint16],
+    smallest: int = 48,
+    spacing: tuple[float, float, float] = FRAME.spacing_um,
+) -> Image:
     levels = plan_levels(voxels.shape, smallest=smallest)  # type: ignore[arg-type]
     image = create_image(
-        path, levels=levels, dtype="uint16", frame=FRAME, chunk=32, shard=None, kind="brain"
+        path,
+        levels=levels,
+        dtype="uint16",
+        frame=Frame(spacing),
+        chunk=32,
+        shard=None,
+        kind="brain",
     )
     for number, level in enumerate(image.levels):
         if number:
@@ -168,44 +177,55 @@ def test_a_seed_on_background_earns_a_warning_and_one_on_a_neurite_does_not(brai
     assert "percentile" in seeds.warnings[0]
 
 
-def test_bright_places_are_found_and_nothing_else(brain: Image) -> None:
-    assert len(brain.levels) > 1
-    assert set(bright_chunks(brain, GRID)) == {(1, 2, 0), (0, 1, 2)}
-    assert bright_chunks(brain, GRID, limit=1) == [(0, 1, 2)]
+def test_auto_takes_bright_places_inside_the_region(brain: Image) -> None:
     assert set(find_seeds(brain, GRID, source="auto").chunks) == {(1, 2, 0), (0, 1, 2)}
+    within = np.ones(GRID.counts, bool)
+    within[0] = False
+    assert find_seeds(brain, GRID, source="auto", within=within).chunks == ((1, 2, 0),)
 
 
-def test_bright_places_are_found_on_a_coarse_level_too(
-    brain: Image, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("points", "hint"),
+    [
+        ([("70", "80", "10")], "Read as X Y Z or .*neuroconn wants Z Y X, or write 120um"),
+        ([("90", "99", "90")], "Check the order of the axes"),
+        ([("10um", "80um", "45um")], "Read as X Y Z or as voxels all of them"),
+        ([("100", "40", "35")], r"Read as µm .*all of them lie inside: write 120um"),
+        ([("60um", "90", "70um")], r"Read as voxels all of them lie inside: leave out um"),
+    ],
+)
+def test_seeds_outside_hear_the_likely_mistake(
+    brain: Image, points: list[tuple[str, ...]], hint: str
 ) -> None:
-    monkeypatch.setattr(bright, "_CHEAP", 48**3)
-    assert bright_chunks(brain, GRID)[0] == (0, 1, 2)
-    half = ChunkGrid(brain.levels[1].shape, (16, 16, 16))
-    assert bright_chunks(brain, half, level=1)[0] == (0, 1, 2)
+    with pytest.raises(UsageError, match=hint):
+        find_seeds(brain, GRID, points=points)
 
 
-def test_the_contrast_does_not_depend_on_the_blocks_it_is_read_in(
-    brain: Image, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    array = brain.array(0)
-    whole = chunk_contrast(array, GRID)
-    monkeypatch.setattr(bright, "_BLOCK", 32)
-    parts = chunk_contrast(array, GRID)
-    np.testing.assert_allclose(parts, whole, rtol=1e-5)
-    assert whole.shape == GRID.counts
+def test_a_marker_that_counts_from_0_is_recognised(brain: Image, tmp_path: Path) -> None:
+    path = tmp_path / "s.marker"
+    path.write_text("##x,y,z\n0, 40, 10\n5, 6, 7\n")
+    with pytest.raises(
+        UsageError, match=r"\(9, 39, -1\).*Counted from 0 .* a \.marker counts from 1"
+    ):
+        find_seeds(brain, GRID, source=path)
 
 
-def test_chunks_smaller_than_a_coarse_voxel_share_it(brain: Image) -> None:
-    fine = ChunkGrid(SHAPE, (3, 3, 3))
-    coarse = brain.levels[1]
-    scores = chunk_contrast(brain.array(1), fine, (1, 1, 1), coarse.factor)
-    assert scores.shape == fine.counts
-    assert np.unravel_index(scores.argmax(), scores.shape)[0] in range(3, 8)
+def test_many_dark_seeds_hear_of_a_reading_that_lies_on_bright_voxels(tmp_path: Path) -> None:
+    voxels = noise((60, 60, 60))
+    voxels[10:12, 30:33, 5:55] = 3000
+    image = store(tmp_path / "brain.ome.zarr", voxels)
+    percentiles = intensity_statistics(voxel_histogram(voxels))["percentiles"]
+    grid = ChunkGrid((60, 60, 60), (20, 20, 20))
 
+    def warnings(points: list[tuple[int, int, int]]) -> str:
+        words = [[str(v) for v in point] for point in points]
+        return "\n".join(find_seeds(image, grid, points=words, percentiles=percentiles).warnings)
 
-def test_an_even_brain_still_gives_one_seed() -> None:
-    assert outliers(np.zeros((2, 2, 2), np.float32), limit=5) == [(0, 0, 0)]
-    assert len(outliers(np.arange(60, dtype=np.float32).reshape(3, 4, 5), limit=5)) == 1
+    at = range(15, 55, 4)
+    assert warnings([(10, 31, x) for x in at]) == ""
+    swapped = warnings([(x, 31, 10) for x in at])
+    assert "10 of the 10 seeds looked at lie on background" in swapped
+    assert "read as X Y Z, 100% of the seeds would lie on bright voxels" in swapped
 
 
 def test_a_point_keeps_its_fraction() -> None:
