@@ -23,12 +23,14 @@ if TYPE_CHECKING:
     from neuroconn.evaluation import evaluate
     from neuroconn.exporter import export
     from neuroconn.geometry import Box, ChunkGrid, Frame
+    from neuroconn.inference.rehearsal import rehearse
     from neuroconn.inference.run import infer
     from neuroconn.inference.status import status
     from neuroconn.inference.verify import verify
     from neuroconn.network import load_model
     from neuroconn.phantom import Phantom, random_phantom
     from neuroconn.training import train
+    from neuroconn.view.report import report
     from neuroconn.volume import (
         convert,
         info,
@@ -59,6 +61,7 @@ _HOME = {
     "open_volume": "volume",
     "random_phantom": "phantom",
     "read_forest": "annotation",
+    "report": "view.report",
     "status": "inference.status",
     "train": "training",
     "verify": "inference.verify",
@@ -86,6 +89,7 @@ __all__ = [
     "open_volume",
     "random_phantom",
     "read_forest",
+    "report",
     "status",
     "train",
     "verify",

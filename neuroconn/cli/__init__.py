@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 import logging
 import os
-import signal
+import select
 import sys
 
 import click
@@ -26,6 +26,7 @@ COMMANDS = {
     "evaluate": "Score a prediction against an annotation.",
     "verify": "Check a store against its checksums and its journal.",
     "status": "Say how far a run has come.",
+    "report": "Write the report of a run as one HTML file.",
     "demo": "Run convert, infer and export on a small real volume.",
     "doctor": "Say what this machine and this model can do.",
     "presets": "List, show and check presets.",
@@ -73,8 +74,25 @@ class LazyGroup(click.Group):
             click.echo(f"Error: {error}", err=True)
             ctx.exit(error.exit_code)
         except BrokenPipeError:
+            if not _nobody_reads():
+                raise  # a connection broke; the same error, and no reason to call it a success
+            # A pipe closed by `head` is not an error worth a traceback.
             sys.stderr.close()
             ctx.exit(0)
+
+
+def _nobody_reads() -> bool:
+    """Whether what stdout leads to has been closed.
+
+    The signal for it is left alone, for it does not tell stdout from a connection to a worker that
+    died, and it would end the process.
+    """
+    try:
+        waiting = select.poll()
+        waiting.register(sys.stdout.fileno(), 0)
+        return any(event & select.POLLERR for _, event in waiting.poll(0))
+    except (AttributeError, OSError, ValueError):  # no such call here, or no such file
+        return False
 
 
 @click.group(
@@ -97,9 +115,6 @@ def main(ctx: click.Context, verbose: int, quiet: bool) -> None:
     if verbose < 2:
         # Dask reads it when imported, here and in the workers: its INFO lines are a page a run.
         os.environ.setdefault("DASK_LOGGING__DISTRIBUTED", "warning")
-    # A pipe closed by `head` is not an error worth a traceback.
-    if hasattr(signal, "SIGPIPE") and not sys.stdout.isatty():
-        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
+from neuroconn.cli.access import access_of, access_options
+from neuroconn.cli.address import FolderType
 from neuroconn.cli.bar import Bar
 from neuroconn.config import find_preset, load_yaml, parse_assignments, resolve
 from neuroconn.config.convert import ConvertSettings
@@ -17,6 +19,7 @@ from neuroconn.errors import InterruptedRunError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from neuroconn.config.access import Access
     from neuroconn.volume.converter import ConvertProgress, ConvertReport
 
 _SETTINGS = (
@@ -45,7 +48,7 @@ class _Sides(click.ParamType):  # type: ignore[type-arg]
 
 @click.command(name="convert")
 @click.argument("source")
-@click.argument("brain", type=click.Path(path_type=Path))
+@click.argument("brain", type=FolderType())
 @click.option(
     "--spacing",
     type=(float, float, float),
@@ -95,6 +98,7 @@ class _Sides(click.ParamType):  # type: ignore[type-arg]
     metavar="S",
     help="Spread over Dask workers: local:N, an address, a scheduler file or a site.",
 )
+@access_options
 @click.option(
     "--engine",
     type=click.Choice(["auto", "tensorstore", "zarr"]),
@@ -143,7 +147,8 @@ def command(
     from neuroconn.volume import convert
 
     quiet = bool((ctx.obj or {}).get("quiet"))
-    with _client(scheduler) as client, Bar("converting", "bands", quiet=quiet) as bar:
+    access = access_of(options)
+    with _client(scheduler, access) as client, Bar("converting", "bands", quiet=quiet) as bar:
         try:
             report = convert(
                 source,
@@ -179,14 +184,14 @@ def _settings(
 
 
 @contextmanager
-def _client(scheduler: str | None) -> Iterator[Any]:
+def _client(scheduler: str | None, access: Access) -> Iterator[Any]:
     """Connect to workers, if any are asked for."""
     if scheduler is None:
         yield None
         return
     from neuroconn.sites import connect
 
-    with connect(scheduler, resource=None) as client:
+    with connect(scheduler, resource=None, access=access) as client:
         yield client
 
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from neuroconn.cli.address import AddressType
+
 if TYPE_CHECKING:
     from neuroconn.annotation import Units
 
@@ -34,7 +36,7 @@ def _progress(done: int, blocks: int) -> None:
 
 
 @click.command()
-@click.argument("prediction", type=click.Path(path_type=Path))
+@click.argument("prediction", type=AddressType())
 @click.argument("truth", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option(
     "--threshold", default=3.0, show_default=True, help="Distances below it are neurite, in voxels."
@@ -73,7 +75,7 @@ def _progress(done: int, blocks: int) -> None:
 @click.pass_context
 def command(
     context: click.Context,
-    prediction: Path,
+    prediction: Path | str,
     truth: tuple[Path, ...],
     threshold: float,
     slack: float,

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import click
 
+from neuroconn.cli.address import AddressType, FolderType
 from neuroconn.config import find_preset
 from neuroconn.config.base import read_settings
 from neuroconn.config.overlay import OverlaySettings
@@ -20,9 +21,9 @@ ZYX = tuple[int, int, int]
 
 
 @click.command(name="export")
-@click.argument("brain", type=click.Path(path_type=Path))
-@click.argument("distance", type=click.Path(path_type=Path))
-@click.argument("output", type=click.Path(path_type=Path))
+@click.argument("brain", type=AddressType())
+@click.argument("distance", type=AddressType())
+@click.argument("output", type=FolderType())
 @click.option(
     "--format",
     type=click.Choice(["terafly", "v3draw", "tiff"]),
@@ -77,8 +78,8 @@ ZYX = tuple[int, int, int]
 def command(
     ctx: click.Context,
     /,
-    brain: Path,
-    distance: Path,
+    brain: Path | str,
+    distance: Path | str,
     output: Path,
     preset: str,
     assignments: tuple[str, ...],

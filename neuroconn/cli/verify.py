@@ -7,11 +7,12 @@ from pathlib import Path
 
 import click
 
+from neuroconn.cli.address import AddressType
 from neuroconn.cli.bar import Bar
 
 
 @click.command()
-@click.argument("output", type=click.Path(exists=True, path_type=Path))
+@click.argument("output", type=AddressType(exists=True))
 @click.option("--repair", is_flag=True, help="Take damage out, for the next infer to fill in.")
 @click.option(
     "--against", metavar="SOURCE", help="Compare a brain with its source, voxel by voxel, too."
@@ -21,7 +22,7 @@ from neuroconn.cli.bar import Bar
 @click.pass_context
 def command(
     ctx: click.Context,
-    output: Path,
+    output: Path | str,
     repair: bool,
     against: str | None,
     threads: int | None,
@@ -61,21 +62,25 @@ def command(
     ctx.exit(1 if problems else 0)
 
 
-def _verify_map(ctx: click.Context, output: Path, *, repair: bool, as_json: bool) -> None:
+def _verify_map(ctx: click.Context, output: Path | str, *, repair: bool, as_json: bool) -> None:
     from neuroconn.inference.verify import verify
 
     report = verify(output, repair=repair)
     if as_json:
         click.echo(json.dumps(report.to_json()))
     else:
-        problems = [f"chunk {index}: {reason}" for index, reason in report.damaged]
+        problems = [f"{output}/{key} {reason}" for key, reason in report.metadata]
+        problems += [f"{file} is the rest of an interrupted write" for file in report.left]
+        problems += [f"chunk {index}: {reason}" for index, reason in report.damaged]
         problems += [f"chunk {index}: stored, but not journalled" for index in report.unjournalled]
         problems += [f"level {n}, object {index}: {reason}" for n, index, reason in report.coarse]
         _say(problems, f"{output} is sound: {report.checked} chunks are as they were written")
+        for file in report.foreign:
+            click.echo(f"{file} is not part of the map, and nobody reads it", err=True)
         if report.failed:
             click.echo(f"{report.failed} chunks failed in the run: holes, but no damage", err=True)
         if report.repaired:
-            click.echo("Taken out. Run the same infer command again to fill the gaps.")
+            click.echo("Put right or taken out. Run the same infer command again to fill the gaps.")
     ctx.exit(0 if report.sound or report.repaired else 1)
 
 

@@ -53,7 +53,8 @@ class AuditSettings(Settings):
     rounds: int = Field(default=6, ge=1)
     """Rounds at most; there is another one only after a hit."""
     share: float = Field(default=0.05, gt=0, le=1)
-    """Probes of either kind a round, as a share of the visited chunks, at most."""
+    """Probes of either kind a round, as a share of the visited chunks, at most; 20 are always
+    allowed."""
     confidence: float = Field(default=0.95, gt=0, lt=1)
     """Of the bound on what was missed."""
 
@@ -90,6 +91,9 @@ class InferSettings(Settings):
     """Stored type: steps of clip/250, of clip/65000, or the distance itself."""
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """Arithmetic of the network's body; its head is always float32."""
+    engine: Literal["auto", "torch", "openvino"] = "auto"
+    """What computes the network's body; ``auto`` is torch. OpenVINO, an extra, is faster on CPUs in
+    float32, and its answers differ by rounding, so it belongs to the run."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where the network runs; ``auto`` takes a GPU where the worker has one."""
     max_chunks: int | None = Field(default=None, ge=1)

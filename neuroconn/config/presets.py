@@ -9,6 +9,7 @@ from pathlib import Path
 from neuroconn.errors import ConfigError
 
 _PACKAGE = Path(__file__).resolve().parents[1]
+_COMPOSE = re.compile(r"^services:", re.MULTILINE)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -38,7 +39,9 @@ def list_presets(command: str | None = None) -> dict[str, list[str]]:
 
 def list_sites() -> list[str]:
     """Names of the sites ``--scheduler`` accepts."""
-    return sorted({p.stem for root in _roots("cluster") for p in root.glob("*.yaml")})
+    files = (p for root in _roots("cluster") for p in root.glob("*.yaml"))
+    # Beside the sites lies a file for another program, under the name that it asks for.
+    return sorted({p.stem for p in files if not _COMPOSE.search(p.read_text(encoding="utf-8"))})
 
 
 def find_preset(command: str, name: str) -> Path:

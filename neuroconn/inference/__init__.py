@@ -9,12 +9,18 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from neuroconn.inference.rehearsal import rehearse
     from neuroconn.inference.report import InferReport
     from neuroconn.inference.run import RunOptions, infer
 
-_HOME = {"InferReport": "report", "RunOptions": "run", "infer": "run"}
+_HOME = {
+    "InferReport": "report",
+    "RunOptions": "run",
+    "infer": "run",
+    "rehearse": "rehearsal",
+}
 
-__all__ = ["InferReport", "RunOptions", "infer"]
+__all__ = ["InferReport", "RunOptions", "infer", "rehearse"]
 
 
 def __getattr__(name: str) -> Any:

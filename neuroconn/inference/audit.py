@@ -26,6 +26,9 @@ from neuroconn.config.infer import AuditSettings
 from neuroconn.geometry import ZYX, ChunkGrid
 from neuroconn.inference.frontier import FAILED, NEURITE, UNEXPLORED, Frontier
 
+LEAST = 20
+"""Probes of either kind that are never too many: fewer would prove nothing."""
+
 
 @dataclass(frozen=True, slots=True)
 class Round:
@@ -81,8 +84,10 @@ class Audit:
     confidence: float
 
     def __str__(self) -> str:
+        if not self.unexplored:
+            return f"no chunk is left unexplored; {self.hits} of {self.probes} probes were hits"
         return (
-            f"at most {100 * self.share:.2g} % of the {self.unexplored:,} unexplored chunks hold "
+            f"at most {100 * self.share:.3g} % of the {self.unexplored:,} unexplored chunks hold "
             f"neurite ({100 * self.confidence:g} % confidence); {self.hits} of {self.probes} "
             f"probes in {self.rounds} {'round' if self.rounds == 1 else 'rounds'} were hits"
         )
@@ -130,14 +135,14 @@ def draw(
     >>> settings = AuditSettings(probes=10, directed=2)
     >>> chosen = draw(Frontier(grid, [(0, 0, 0)]), scores, settings, "run", 1)
     >>> chosen.directed, len(chosen.random), chosen.pool
-    (((0, 0, 99),), 1, 98)
+    (((0, 0, 99), (0, 0, 97)), 10, 97)
     """
     grid, counts = frontier.grid, frontier.counts()
     seed = hashlib.sha256(f"{run_id}/{number}".encode()).digest()[:16]
     rng = np.random.default_rng(int.from_bytes(seed, "little"))
     # Of a small walk few chunks are probed: an audit is not to cost more than what it audits.
     visited = counts["neurite"] + counts["empty"] + counts["failed"]
-    cap = max(1, int(settings.share * visited))
+    cap = max(LEAST, int(settings.share * visited))
     positions = np.flatnonzero(frontier.state.reshape(-1) == UNEXPLORED)
     order = positions[np.argsort(scores.reshape(-1)[positions], kind="stable")]
     # Half of what is unexplored at most: the bound needs a rest to speak of.

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from typing import Protocol
+from typing import Any, Protocol, TypeVar
 
+from neuroconn.config.access import Access
 from neuroconn.inference.executors import Executor, SerialExecutor, ThreadExecutor
 from neuroconn.inference.plan import Plan
 from neuroconn.inference.predictors import PredictorFactory, open_worker_context
+
+T = TypeVar("T")
 
 _SLOTS = 2
 
@@ -28,6 +31,11 @@ class Backend(Protocol):
         ...
 
     @property
+    def publish(self) -> Callable[[str, Mapping[str, Any]], None] | None:
+        """Shows fields of a run, by its name, on a page of the dashboard; None without one."""
+        ...
+
+    @property
     def models(self) -> int:
         """Networks that run at the same time: workers, not slots."""
         ...
@@ -36,6 +44,10 @@ class Backend(Protocol):
         self, pick: Callable[[str, str], tuple[str, str]], device: str, precision: str
     ) -> tuple[str, str]:
         """Device and precision that ``auto`` means on the workers; the same on all of them."""
+        ...
+
+    def ask(self, question: Callable[[], T]) -> list[T]:
+        """Return the answers of all workers to a function that can be imported there."""
         ...
 
     def executor(self, plan: Plan, factory: PredictorFactory) -> AbstractContextManager[Executor]:
@@ -50,6 +62,7 @@ class LocalBackend:
     """
 
     dashboard = None
+    publish = None
     models = 1
 
     def __init__(self, kind: str, threads: int | None = None) -> None:
@@ -63,6 +76,10 @@ class LocalBackend:
         """Ask this process."""
         return pick(device, precision)
 
+    def ask(self, question: Callable[[], T]) -> list[T]:
+        """Ask this process."""
+        return [question()]
+
     @contextmanager
     def executor(self, plan: Plan, factory: PredictorFactory) -> Iterator[Executor]:
         """Load the network here."""
@@ -75,7 +92,9 @@ class LocalBackend:
 
 
 @contextmanager
-def open_backend(scheduler: str | None, threads: int | None = None) -> Iterator[Backend]:
+def open_backend(
+    scheduler: str | None, threads: int | None = None, access: Access | None = None
+) -> Iterator[Backend]:
     """Start or reach what ``--scheduler`` names.
 
     Parameters
@@ -84,6 +103,8 @@ def open_backend(scheduler: str | None, threads: int | None = None) -> Iterator[
         ``sync``, ``threads``, or whatever :func:`neuroconn.sites.connect` takes.
     threads : int, optional
         Threads of each network; by default what the site or the machine gives.
+    access : Access, optional
+        Where to listen, and certificates.
 
     Raises
     ------
@@ -97,5 +118,5 @@ def open_backend(scheduler: str | None, threads: int | None = None) -> Iterator[
     from neuroconn.inference.scheduler import DaskBackend
     from neuroconn.sites import connect
 
-    with connect(scheduler) as client:
+    with connect(scheduler, access=access) as client:
         yield DaskBackend(client, threads)

@@ -7,12 +7,16 @@ only where the level below has something. Building one again gives the same byte
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from neuroconn.geometry import ZYX, Box, ChunkGrid
+from neuroconn.inference.at_once import at_once, threads_for
+from neuroconn.volume.address import ObjectPath
 from neuroconn.volume.pyramid import reduce_block
 from neuroconn.volume.regions import read_region, write_region
 from neuroconn.volume.store import Image
@@ -37,13 +41,20 @@ def build_pyramid(
     int
         Stored objects written.
     """
-    written = 0
-    for number, index in coarse_objects(image, explored):
+
+    def build(item: tuple[int, ZYX]) -> None:
+        number, index = item
         core = image.grid(number).core(index)
         write_region(image.array(number), core, coarse_block(image, number, core))
-        written += 1
-        if after_each is not None:
-            after_each()
+
+    written = 0
+    # A level is made of the whole one below, so levels do not overlap; on a disk it is quick.
+    far = isinstance(image.path, ObjectPath)
+    for _, objects in groupby(coarse_objects(image, explored), key=itemgetter(0)):
+        for _ in at_once(build, objects, threads_for(image.path)) if far else map(build, objects):
+            written += 1
+            if after_each is not None:
+                after_each()
     return written
 
 

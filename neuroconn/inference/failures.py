@@ -2,7 +2,8 @@
 
 An error of a chunk is tried three times. A batch the scheduler forgot is sent again and not
 counted. When workers die, everything they held is suspect; each suspect then runs with nothing
-else in flight, and only one that kills a worker again, alone, is a poison chunk.
+else in flight, and only one that kills workers twice more, alone, is a poison chunk: on a cluster
+that kills jobs, bad luck strikes a chunk once more often than one would think.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from collections import deque
 from neuroconn.geometry import ZYX
 from neuroconn.inference.executors import Batch, Returned
 from neuroconn.inference.task import Failure
+
+_DEATHS_ALONE = 2
 
 
 class Retries:
@@ -33,6 +36,7 @@ class Retries:
         self._alone: deque[ZYX] = deque()
         self._failures: dict[ZYX, int] = {}
         self._handed_out: dict[ZYX, int] = {}
+        self._deaths: dict[ZYX, int] = {}
 
     def __len__(self) -> int:
         return len(self._again) + len(self._alone)
@@ -59,6 +63,7 @@ class Retries:
         """Drop what is kept about a chunk that succeeded, so that memory does not grow."""
         self._failures.pop(index, None)
         self._handed_out.pop(index, None)
+        self._deaths.pop(index, None)
 
     def failed(self, failure: Failure) -> Failure | None:
         """Queue a failed chunk once more, or return the failure to give up with."""
@@ -91,8 +96,12 @@ class Retries:
         return [given_up for e in errors if (given_up := self.failed(e))]
 
     def _killed(self, batch: Batch, *, alone: bool) -> list[Failure]:
-        if not alone:
-            self._alone.extend(index for index, _ in batch.chunks)
-            return []
+        given_up = []
         reason = "poison: its worker died each time, also with nothing else running"
-        return [Failure(index, attempt, reason, final=True) for index, attempt in batch.chunks]
+        for index, attempt in batch.chunks:
+            self._deaths[index] = self._deaths.get(index, 0) + alone
+            if self._deaths[index] < _DEATHS_ALONE:
+                self._alone.append(index)
+            else:
+                given_up.append(Failure(index, attempt, reason, final=True))
+        return given_up

@@ -42,7 +42,7 @@ class FloodWatch:
     ...     watch.saw(neurite=number % 4 == 0)
     >>> watch.empty
     0.75
-    >>> watch.warnings()[0][:39]
+    >>> watch.warnings()[0][:38]
     '75 % of the last 200 chunks were empty'
     """
 

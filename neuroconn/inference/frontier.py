@@ -81,6 +81,7 @@ class Frontier:
 
     Examples
     --------
+    >>> from neuroconn.geometry import DIRECTIONS
     >>> grid = ChunkGrid(shape=(1, 1, 3), chunk=(1, 1, 1))
     >>> frontier = Frontier(grid, [(0, 0, 0)])
     >>> frontier.take(8)
@@ -108,6 +109,7 @@ class Frontier:
         if mask is not None and mask.shape != grid.counts:
             raise ValueError(f"the mask has shape {mask.shape}, the grid has {grid.counts} chunks")
         self.grid = grid
+        self._counts = grid.counts
         self.bridge = bridge
         self.through_failed = through_failed
         self.state: NDArray[np.uint8] = np.zeros(grid.counts, dtype=np.uint8)
@@ -137,7 +139,7 @@ class Frontier:
 
     def add_seeds(self, indices: Iterable[ZYX]) -> list[ZYX]:
         """Start from more chunks; returns those that were not reached before."""
-        positions = np.array([self.grid.ravel(index) for index in indices], np.int64)
+        positions = np.array([self._position(index) for index in indices], np.int64)
         fresh = self._kernel.reach(self._chunks, self._rules, positions, self.bridge + 1)
         return self._queue(fresh)
 
@@ -148,7 +150,7 @@ class Frontier:
         """
         fresh: list[int] = []
         for index in indices:
-            position = self.grid.ravel(index)
+            position = self._position(index)
             if self._state[position] == UNEXPLORED:
                 self._move(position, QUEUED)
                 self._waiting.push([(position, 0)])
@@ -173,7 +175,7 @@ class Frontier:
         holds neurite.
         """
         fresh, opened = self._settle(
-            [self.grid.ravel(index)], [_flags(verdict)], [verdict.weak], [verdict.voxels]
+            [self._position(index)], [_flags(verdict)], [verdict.weak], [verdict.voxels]
         )
         if opened[0] == self._kernel.CONFLICT:
             self.conflicts.append(index)
@@ -183,8 +185,7 @@ class Frontier:
         """Settle chunks one after the other, faster; returns how many each newly queues."""
         if not results:
             return []
-        ravel = self.grid.ravel
-        rows = [(ravel(i), _flags(v), v.weak, v.voxels) for i, v in results]
+        rows = [(self._position(i), _flags(v), v.weak, v.voxels) for i, v in results]
         positions, flags, weak, voxels = zip(*rows, strict=True)
         return self.settle(positions, flags, weak, voxels)
 
@@ -207,7 +208,7 @@ class Frontier:
         """
         fresh, opened = self._settle(positions, flags, weak, voxels)
         self._waiting.push(fresh.tolist())
-        for n in np.flatnonzero(opened == self._kernel.CONFLICT):
+        for n in np.flatnonzero(opened == self._kernel.CONFLICT).tolist():
             self.conflicts.append(self.grid.unravel(int(positions[n])))
         counted: list[int] = np.maximum(opened, 0).tolist()
         return counted
@@ -219,7 +220,7 @@ class Frontier:
         visited set is then no longer the closure: ``counts()["failed"]`` says so.
         """
         flags, weak = self.gave_up
-        fresh, _ = self._settle([self.grid.ravel(index)], [flags], [weak], [0])
+        fresh, _ = self._settle([self._position(index)], [flags], [weak], [0])
         return self._queue(fresh)
 
     @property
@@ -235,7 +236,7 @@ class Frontier:
         ValueError
             If the chunk was never handed out, so there is nothing to repeat.
         """
-        position = self.grid.ravel(index)
+        position = self._position(index)
         state = self._state[position]
         if state in (UNEXPLORED, MASKED):
             raise ValueError(f"chunk {index} is {NAMES[state]} and cannot be requeued")
@@ -287,8 +288,15 @@ class Frontier:
         self._tally[state] += 1
         self._state[position] = state
 
+    def _position(self, index: ZYX) -> int:
+        """``grid.ravel``, without its price."""
+        (nz, ny, nx), (z, y, x) = self._counts, index
+        if 0 <= z < nz and 0 <= y < ny and 0 <= x < nx:
+            return (z * ny + y) * nx + x
+        return self.grid.ravel(index)  # says what is wrong
+
     def _indices(self, positions: list[int]) -> list[ZYX]:
-        _, ny, nx = self.grid.counts
+        _, ny, nx = self._counts
         plane = ny * nx
         return [(p // plane, p // nx % ny, p % nx) for p in positions]
 

@@ -12,13 +12,24 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, is_dataclass
 from pathlib import PurePath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from pydantic import BaseModel
 
+if TYPE_CHECKING:
+    from neuroconn.volume.store import Image
+
 SCHEMA = 1
 """Raised when the meaning of a journal or of a stored core changes."""
+
+LATER: dict[str, tuple[Any, ...]] = {
+    "engine.kind": ("torch",),
+    "on_damage": ("fail",),
+    "region": (None,),
+    "through_failed": ("all", "bridge"),
+}
+"""Fields that the first version did not write, with the values that mean what it did."""
 
 
 def run_identity(**fields: Any) -> dict[str, Any]:
@@ -50,6 +61,19 @@ def run_identity(**fields: Any) -> dict[str, Any]:
     return {name: _canonical(plain[name], name) for name in sorted(plain)}
 
 
+def brain_identity(image: Image, level: int) -> dict[str, Any]:
+    """Say which voxels a run reads, without their path: shape, type, place, histogram."""
+    array = image.array(level)
+    attributes = image.attributes
+    return {
+        "shape": image.levels[level].shape,
+        "level": level,
+        "dtype": str(array.dtype),
+        "frame": image.frames[level],
+        "content": digest({"intensity": attributes.get("intensity", {})})[:16],
+    }
+
+
 def digest(identity: Mapping[str, Any]) -> str:
     """SHA-256 of an identity, the same for every order of its fields.
 
@@ -66,6 +90,13 @@ def digest(identity: Mapping[str, Any]) -> str:
 def differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[str]:
     """Name every field in which two identities differ, with both values.
 
+    Parameters
+    ----------
+    a : mapping
+        The identity as it was written, maybe by the first version of this package.
+    b : mapping
+        The identity now.
+
     Examples
     --------
     >>> differences({"rules": {"threshold": 8}}, {"rules": {"threshold": 6}, "bridge": 1})
@@ -77,7 +108,15 @@ def differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[str]:
         f"{'.'.join(path)}: {left.get(path, 'missing')}, now {right.get(path, 'missing')}"
         for path in sorted(left.keys() | right.keys())
         if left.get(path) != right.get(path)
+        and not (path not in left and _is_as_before(path, right[path]))
     ]
+
+
+def _is_as_before(path: tuple[str, ...], value: str) -> bool:
+    """Whether a field that was not written says what was the case without it."""
+    if path[0] == "network":  # was known by the digest of its weights alone
+        return True
+    return value in map(json.dumps, LATER.get(".".join(path), ()))
 
 
 def _canonical(value: Any, name: str) -> Any:

@@ -8,21 +8,26 @@ crash tears off the end is computed again, to the same bytes.
 from __future__ import annotations
 
 import json
-import os
-import zlib
+import logging
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from neuroconn.errors import OutputError, StorageError
 from neuroconn.geometry import ZYX
+from neuroconn.inference.folder import Folder, Lock, open_folder
 from neuroconn.inference.identity import differences, run_identity
+from neuroconn.inference.journal_file import JournalFile
 from neuroconn.inference.journal_line import Record
 from neuroconn.inference.lock import RunLock
+from neuroconn.volume.address import Address
 
 __all__ = ["Journal", "Record"]
 
+logger = logging.getLogger(__name__)
+
 _FAILED = -1  # in place of a digest
+_BLOCK = 1 << 20
 
 
 class Journal:
@@ -32,26 +37,28 @@ class Journal:
     ----------
     identity : dict
         The run this folder belongs to.
-    dropped : int
-        Bytes behind the last sound record when the journal was opened.
     conflicts : list of (z, y, x)
         Chunks found twice with different bytes while reading: the engine is not deterministic.
     """
 
-    def __init__(self, folder: Path, identity: dict[str, Any], lock: RunLock | None) -> None:
-        self.folder = folder
+    def __init__(self, folder: Folder, identity: dict[str, Any], lock: Lock | None) -> None:
+        self.folder = folder.path
         self.identity = identity
         self.conflicts: list[ZYX] = []
+        self._folder = folder
         self._lock = lock
-        self._fd: int | None = None
-        self._end, size = _sound(self.path)
-        self.dropped = size - self._end
-        if lock is not None:
-            self._open_for_writing()
+        self._lines = folder.journal(write=lock is not None, lock=lock)
 
     @classmethod
-    def create(cls, folder: Path, identity: Mapping[str, Any]) -> Journal:
+    def create(cls, folder: Address, identity: Mapping[str, Any]) -> Journal:
         """Start the journal of a new run; the folder is made if need be.
+
+        Parameters
+        ----------
+        folder : path or ObjectPath
+            A folder of this machine, or an address on an object store.
+        identity : mapping
+            What the run is.
 
         Raises
         ------
@@ -60,18 +67,19 @@ class Journal:
         StorageError
             If the folder cannot be written.
         """
+        place = open_folder(folder)
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            lock = RunLock(folder / "lock")
+            place.prepare()
+            lock = place.lock()
         except OutputError:
             raise
         except OSError as error:
             raise StorageError(f"cannot start a run in {folder}: {error}") from error
-        return cls._under(lock, folder, identity)
+        return cls._under(lock, place, identity)
 
     @classmethod
     def open(
-        cls, folder: Path, identity: Mapping[str, Any], *, force_unlock: bool = False
+        cls, folder: Address, identity: Mapping[str, Any], *, force_unlock: bool = False
     ) -> Journal:
         """Resume a run: take the lock, cut off what a crash tore.
 
@@ -83,17 +91,17 @@ class Journal:
         StorageError
             If the journal cannot be written.
         """
-        found = _read_identity(folder)
-        differing = differences(found, run_identity(**identity))
+        place = open_folder(folder)
+        differing = differences(read_identity(place), run_identity(**identity))
         if differing:
             raise OutputError(
                 f"{folder} belongs to a run with other settings ({'; '.join(differing)}); chunks "
                 "of two runs do not fit together. Choose another output, or that run's settings."
             )
-        return cls._under(RunLock(folder / "lock", force=force_unlock), folder)
+        return cls._under(place.lock(force=force_unlock), place)
 
     @classmethod
-    def read(cls, folder: Path) -> Journal:
+    def read(cls, folder: Address) -> Journal:
         """Look at a run without touching it, also while it is under way.
 
         Raises
@@ -101,40 +109,38 @@ class Journal:
         OutputError
             If the folder holds no run.
         """
-        return cls(folder, _read_identity(folder), None)
+        place = open_folder(folder)
+        return cls(place, read_identity(place), None)
 
     @staticmethod
-    def exists(folder: Path) -> bool:
+    def exists(folder: Address) -> bool:
         """Whether ``folder`` holds a run."""
-        return (folder / "identity.json").is_file()
+        return open_folder(folder).read(IDENTITY) is not None
 
     @property
-    def path(self) -> Path:
-        """The file of records."""
-        return self.folder / "journal.jsonl"
+    def path(self) -> Path | str:
+        """Where the records are: a file, or a prefix of an object store."""
+        return self._lines.path
+
+    @property
+    def dropped(self) -> int:
+        """Bytes of records that were torn or damaged when they were read last."""
+        return self._lines.dropped
 
     def append(self, records: Iterable[Record]) -> None:
-        """Write records in one go and wait until they are on the disk.
+        """Write records in one go and wait until they are durable.
 
         Raises
         ------
         StorageError
-            If the disk refuses; nothing of these records stays in the journal.
+            If the storage refuses; nothing of these records stays in the journal.
+        OutputError
+            If another client has taken over the run, by force.
         """
-        if self._fd is None:
-            raise ValueError("this journal was opened for reading")
         data = b"".join(record.to_line() for record in records)
-        if not data:
-            return
-        try:
-            _write_all(self._fd, data)
-            _flush(self._fd)
-        except OSError as error:
-            os.ftruncate(self._fd, self._end)
-            raise StorageError(
-                f"cannot append to {self.path}: {error}. Make room and run the same command again."
-            ) from error
-        self._end += len(data)
+        if data or self._lock is None:
+            self._check_place()
+            self._lines.append(data)
 
     def records(self) -> Iterator[Record]:
         """Sound records in the order of writing, the first of each chunk.
@@ -144,7 +150,7 @@ class Journal:
         """
         self.conflicts.clear()
         seen: dict[int, int] = {}  # one int per chunk: tuples would take twice the memory
-        for record in self._sound_records():
+        for record in self._all_records():
             z, y, x = record.index
             key = (z << 42) | (y << 21) | x
             digest = _FAILED if record.status == "failed" else record.digest
@@ -155,20 +161,35 @@ class Journal:
             elif digest not in (first, _FAILED):
                 self.conflicts.append(record.index)
 
+    def blocks(self) -> Iterator[bytes]:
+        """Sound lines in the order of writing, repeats included, a megabyte or more at a time."""
+        held: list[bytes] = []
+        size = 0
+        for block in self._lines.blocks():
+            held.append(block)
+            size += len(block)
+            if size >= _BLOCK:
+                yield b"".join(held)
+                held, size = [], 0
+        if held:
+            yield b"".join(held)
+
+    def rewrite(self, without: set[ZYX]) -> None:
+        """Replace the journal by one that does not speak of some chunks, whole or not at all."""
+        kept = (record for record in self.records() if record.index not in without)
+        self._lines.replace(record.to_line() for record in kept)
+
     def note_failure(self, index: ZYX, attempt: int, reason: str, traceback: str = "") -> None:
-        """Add to ``failures.jsonl`` why a chunk failed; for people, never read by a run."""
+        """Add to the log of failures why a chunk failed; for people, never read by a run."""
         note = {"zyx": index, "attempt": attempt, "reason": reason, "traceback": traceback}
         try:
-            with (self.folder / "failures.jsonl").open("a", encoding="utf-8") as file:
-                file.write(json.dumps(note) + "\n")
-        except OSError as error:
-            raise StorageError(f"cannot write in {self.folder}: {error}") from error
+            self._folder.add("failures", json.dumps(note))
+        except OSError as error:  # that it failed is in the journal
+            logger.warning("cannot note why chunk %s failed: %s", index, error)
 
     def close(self) -> None:
-        """Release file and lock; a second call does nothing."""
-        if self._fd is not None:
-            os.close(self._fd)
-            self._fd = None
+        """Release journal and lock; a second call does nothing."""
+        self._lines.close()
         if self._lock is not None:
             self._lock.release()
             self._lock = None
@@ -180,102 +201,76 @@ class Journal:
         self.close()
 
     @classmethod
-    def _under(cls, lock: RunLock, folder: Path, new: Mapping[str, Any] | None = None) -> Journal:
+    def _under(cls, lock: Lock, folder: Folder, new: Mapping[str, Any] | None = None) -> Journal:
         """Open for writing under ``lock``, which is given back if that fails."""
         try:
-            identity = _read_identity(folder) if new is None else _write_identity(folder, new)
+            identity = read_identity(folder) if new is None else write_identity(folder, new)
             return cls(folder, identity, lock)
         except BaseException as error:
             lock.release()
-            if isinstance(error, OSError) and not isinstance(error, OutputError):
-                raise StorageError(f"cannot write in {folder}: {error}") from error
+            if isinstance(error, OSError) and not isinstance(error, OutputError | StorageError):
+                raise StorageError(f"cannot write in {folder.path}: {error}") from error
             raise
 
-    def _open_for_writing(self) -> None:
-        self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
-        if self.dropped:
-            _keep_damaged(self.path, self._end)
-            os.ftruncate(self._fd, self._end)
-        os.fsync(self._fd)
-        _flush_folder(self.folder)
+    def _check_place(self) -> None:
+        """Refuse to write where nobody would look, or where somebody else writes."""
+        if not (isinstance(self._lock, RunLock) and isinstance(self._lines, JournalFile)):
+            return  # an object store does so by itself
+        self._lines.check_place()
+        if not self._lock.held():
+            raise OutputError(
+                f"another client has taken over the run in {self.folder}. What is done is kept; "
+                "leave the run to that one"
+            )
 
-    def _sound_records(self) -> Iterator[Record]:
-        if not self._end:
-            return
-        with self.path.open("rb") as file:
-            at = 0
-            while at < self._end:
-                line = file.readline()
-                at += len(line)
+    def _all_records(self) -> Iterator[Record]:
+        for block in self._lines.blocks():
+            for line in block.splitlines(keepends=True):
                 yield Record.from_line(line)
 
 
-def _sound(path: Path) -> tuple[int, int]:
-    """End of the last record before the first bad one, and the size of the file."""
-    end = 0
+IDENTITY = "identity.json"
+
+
+def read_identity(folder: Folder) -> dict[str, Any]:
+    """Return what the run of a folder is.
+
+    Raises
+    ------
+    OutputError
+        If it holds no run, or does not say which.
+    """
+    where = f"{folder.path}/{IDENTITY}"
     try:
-        with path.open("rb") as file:
-            for line in file:
-                if not line.endswith(b"\n") or line[:9] != b"%08x " % zlib.crc32(line[9:-1]):
-                    break
-                end += len(line)
-            return end, file.seek(0, os.SEEK_END)
-    except FileNotFoundError:
-        return 0, 0
-
-
-def _keep_damaged(path: Path, end: int) -> None:
-    """Put aside what is cut off, if it is more than the torn end of one line."""
-    with path.open("rb") as file:
-        file.seek(end)
-        rest = file.read()
-    if b"\n" in rest:
-        with path.with_suffix(".damaged").open("ab") as file:
-            file.write(rest)
-
-
-def _read_identity(folder: Path) -> dict[str, Any]:
-    path = folder / "identity.json"
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise OutputError(f"{folder} holds no run: there is no {path.name}") from None
+        text = folder.read(IDENTITY)
+        if text is None:
+            raise OutputError(f"{folder.path} holds no run: there is no {IDENTITY}")
+        found = json.loads(text)
+    except (OutputError, StorageError):
+        raise
     except (OSError, ValueError) as error:
-        raise OutputError(f"cannot tell which run {folder} holds: {path}: {error}") from None
+        raise OutputError(f"cannot tell which run {folder.path} holds: {where}: {error}") from None
     if not isinstance(found, dict):
-        raise OutputError(f"cannot tell which run {folder} holds: {path} is not a mapping")
+        raise OutputError(f"cannot tell which run {folder.path} holds: {where} is not a mapping")
     return found
 
 
-def _write_identity(folder: Path, identity: Mapping[str, Any]) -> dict[str, Any]:
-    """Write the identity under its final name in one step."""
-    path = folder / "identity.json"
-    if path.exists():
-        raise OutputError(f"{folder} holds a run already; open it to resume, or choose another")
+def identity_text(canonical: Mapping[str, Any]) -> bytes:
+    """Return the document that says what a run is."""
+    return json.dumps(canonical, indent=1).encode()
+
+
+def write_identity(folder: Folder, identity: Mapping[str, Any]) -> dict[str, Any]:
+    """Write what a run is under its final name in one step.
+
+    Raises
+    ------
+    OutputError
+        If the folder belongs to a run already.
+    """
     canonical = run_identity(**identity)
-    draft = path.with_suffix(".draft")
-    with draft.open("w", encoding="utf-8") as file:
-        json.dump(canonical, file, indent=1)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(path)
+    if folder.read(IDENTITY) is not None or not folder.create(IDENTITY, identity_text(canonical)):
+        raise OutputError(
+            f"{folder.path} holds a run already; open it to resume, or choose another"
+        )
     return canonical
-
-
-def _write_all(fd: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(fd, view) :]
-
-
-def _flush(fd: int) -> None:
-    getattr(os, "fdatasync", os.fsync)(fd)  # macOS has no fdatasync
-
-
-def _flush_folder(folder: Path) -> None:
-    """Make the names in a folder survive a power cut."""
-    fd = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import zlib
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, get_args
 
 from neuroconn.geometry import ZYX
 from neuroconn.inference.verdict import Verdict
 
 Status: TypeAlias = Literal["neurite", "empty", "failed"]
+STATUSES: tuple[Status, ...] = get_args(Status)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,10 @@ class Record:
     seconds: float = 0.0
     elided: bool = False
     """Whether the core holds only fill values, so that the store keeps no object for it."""
+    absent: int = 0
+    """Voxels of the core in objects that the brain does not store, which were read as fill."""
+    damaged: tuple[ZYX, ...] = ()
+    """Damaged objects of the brain, in the tile, that were read as fill."""
 
     @classmethod
     def from_verdict(cls, index: ZYX, verdict: Verdict, **rest: Any) -> Record:
@@ -56,24 +61,25 @@ class Record:
         fields = json.loads(line[9:-1])
         z, y, x = fields.pop("zyx")
         fields["elided"] = bool(fields.get("elided", 0))
+        fields["damaged"] = tuple((a, b, c) for a, b, c in fields.get("damaged", ()))
         return cls((z, y, x), **fields)
 
     def to_line(self) -> bytes:
         """Return the line that says this, ASCII, with its newline."""
-        text = json.dumps(
-            {
-                "zyx": self.index,
-                "status": self.status,
-                "strong": self.strong,
-                "weak": self.weak,
-                "voxels": self.voxels,
-                "digest": self.digest,
-                "attempt": self.attempt,
-                "seconds": round(self.seconds, 3),
-                "elided": int(self.elided),
-            },
-            separators=(",", ":"),
-        ).encode("ascii")
+        z, y, x = self.index
+        # Ten times as fast as `json`, which the rare fields at the end are left to.
+        fields = (
+            f'{{"zyx":[{z},{y},{x}],"status":"{self.status}","strong":{self.strong},'
+            f'"weak":{self.weak},"voxels":{self.voxels},"digest":{self.digest},'
+            f'"attempt":{self.attempt},"seconds":{round(self.seconds, 3)!r},'
+            f'"elided":{int(self.elided)}'
+        )
+        # Nearly all brains are whole: their lines stay short.
+        if self.absent:
+            fields += f',"absent":{self.absent}'
+        if self.damaged:
+            fields += f',"damaged":{json.dumps(self.damaged, separators=(",", ":"))}'
+        text = (fields + "}").encode("ascii")
         return b"%08x %s\n" % (zlib.crc32(text), text)
 
     @property

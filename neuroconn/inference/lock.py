@@ -34,9 +34,16 @@ class RunLock:
 
     def __init__(self, path: Path, *, force: bool = False) -> None:
         self.path = path
-        self._mine = json.dumps(_myself())
+        self._mine = json.dumps(myself())
         if not self._create():
             self._take_over(force)
+
+    def held(self) -> bool:
+        """Whether nobody took the lock by force meanwhile."""
+        try:
+            return self.path.read_text(encoding="utf-8") == self._mine
+        except FileNotFoundError:
+            return False
 
     def release(self) -> None:
         """Remove the lock, unless someone took it by force meanwhile."""
@@ -47,7 +54,11 @@ class RunLock:
     def _create(self) -> bool:
         """Put the file there with its content in one step, so that no kill leaves it empty."""
         draft = self.path.with_name(f"{self.path.name}.{socket.gethostname()}.{os.getpid()}")
-        draft.write_text(self._mine, encoding="utf-8")
+        try:
+            draft.write_text(self._mine, encoding="utf-8")
+        except OSError:
+            draft.unlink(missing_ok=True)
+            raise
         try:
             os.link(draft, self.path)
         except FileExistsError:
@@ -70,32 +81,39 @@ class RunLock:
         """Replace the lock of a dead process; two that try at once take turns."""
         with self.path.open("r+", encoding="utf-8") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
-            holder = _parse(file.read())
-            if not force and not _dead(holder):
-                raise OutputError(
-                    f"{self.path.parent} is in use by process {holder.get('pid', '?')} on host "
-                    f"{holder.get('host', '?')}; two clients would undo each other's work. Wait "
-                    "for it, or pass --force-unlock if you know that it is gone."
-                )
+            holder = parse_holder(file.read())
+            if not force and not is_dead(holder):
+                raise OutputError(refusal(self.path.parent, holder))
             file.seek(0)
-            file.truncate()
             file.write(self._mine)
+            file.truncate()  # last: a full disk must not leave a lock that names nobody
 
 
 def holder(path: Path) -> dict[str, Any] | None:
     """Return host and pid of the process that holds the lock at ``path``; None if it is free."""
     try:
-        found = _parse(path.read_text(encoding="utf-8"))
+        found = parse_holder(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
-    return None if _dead(found) else found
+    return None if is_dead(found) else found
 
 
-def _myself() -> dict[str, Any]:
+def refusal(where: object, holder: dict[str, Any]) -> str:
+    """Say who is at work in a run folder, and what to do."""
+    return (
+        f"{where} is in use by process {holder.get('pid', '?')} on host "
+        f"{holder.get('host', '?')}; two clients would undo each other's work. Wait "
+        "for it, or pass --force-unlock if you know that it is gone."
+    )
+
+
+def myself() -> dict[str, Any]:
+    """Return what tells this process from all others."""
     return {"host": socket.gethostname(), "pid": os.getpid(), "started": _started(os.getpid())}
 
 
-def _parse(text: str) -> dict[str, Any]:
+def parse_holder(text: str) -> dict[str, Any]:
+    """Read who holds a lock; empty if it does not say."""
     try:
         found = json.loads(text)
     except ValueError:
@@ -103,7 +121,7 @@ def _parse(text: str) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _dead(who: dict[str, Any]) -> bool:
+def is_dead(who: dict[str, Any]) -> bool:
     """Whether the process ran on this host and is certainly gone."""
     pid = who.get("pid")
     if who.get("host") != socket.gethostname() or not isinstance(pid, int):

@@ -2,62 +2,83 @@
 
 ::
 
-    distance.ome.zarr/
+    distance.ome.zarr/           a folder, or s3://bucket/distance.ome.zarr
       zarr.json  0/  1/ ...      the map, an OME-Zarr image of its own
       run/
         identity.json            what the run is: weights, brain, grid, rules, ...
         journal.jsonl            what is done; the only thing a resumed run believes
         seeds.jsonl              chunks the walk started from, one run a line
         events.jsonl             incidents, for people
+        failures.jsonl           why chunks were given up
         report.json              counts and exceptions, written when a run ends
+        lock                     the client at work
         zarr.json                says "an empty array", so that Zarr readers do not look inside
+
+On an object store ``journal.jsonl`` and the other logs are prefixes of numbered objects
+(:mod:`neuroconn.inference.segments`). There the identity comes first and the ``zarr.json`` of the
+map last: in between is a run without a map, which the same command finishes.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import zarr
-
 from neuroconn._version import __version__
-from neuroconn.errors import OutputError
+from neuroconn.errors import OutputError, StorageError
 from neuroconn.geometry import ZYX, ChunkGrid, Frame, Level
 from neuroconn.inference.encoding import Encoding
-from neuroconn.inference.identity import differences
-from neuroconn.inference.journal import Journal
+from neuroconn.inference.folder import Log, explained, open_folder
+from neuroconn.inference.identity import differences, run_identity
+from neuroconn.inference.journal import IDENTITY, Journal, identity_text
+from neuroconn.volume import connection
+from neuroconn.volume.address import Address, ObjectPath, address_of
+from neuroconn.volume.creation import Note
+from neuroconn.volume.object_store import ROOTS
+from neuroconn.volume.objects import Objects
 from neuroconn.volume.store import Image, create_image
 
 RUN = "run"
+_NOTE = Note(
+    RUN, {"neuroconn": {"what": "journal and report of the run; no voxels", "by": __version__}}
+)
 
 
 @dataclass(frozen=True, slots=True)
 class RunFolder:
     """Where a run keeps what is not voxels."""
 
-    path: Path
+    path: Address
 
     @property
-    def events(self) -> Path:
+    def events(self) -> Log:
         """Incidents, one JSON object a line."""
-        return self.path / "events.jsonl"
+        return Log(open_folder(self.path), "events")
 
-    @property
-    def report(self) -> Path:
-        """How the last run ended."""
-        return self.path / "report.json"
+    def incidents(self) -> Iterator[dict[str, Any]]:
+        """Yield what was written to :attr:`events`, oldest first."""
+        yield from (note for note in self._notes("events") if isinstance(note, dict))
+
+    def failures(self) -> dict[ZYX, str]:
+        """Return why chunks were given up, the latest reason of each."""
+        found: dict[ZYX, str] = {}
+        for note in self._notes("failures"):
+            z, y, x = note["zyx"]
+            found[z, y, x] = str(note["reason"])
+        return found
+
+    def running(self) -> dict[str, Any] | None:
+        """Return host and pid of the client at work; None if there is none."""
+        return open_folder(self.path).holder()
 
     def seeds(self, grid: ChunkGrid) -> Iterable[ZYX]:
         """Chunks any run into this output started from; the grid itself if that was all of them."""
-        path = self.path / "seeds.jsonl"
-        lines = path.read_text("utf-8").splitlines() if path.exists() else []
-        notes = [note for line in lines if (note := _whole_json(line)) is not None]
+        notes = list(self._notes("seeds"))
         if "all" in notes:
             return grid
         return {(z, y, x) for note in notes for z, y, x in note}
@@ -69,34 +90,57 @@ class RunFolder:
             return
         fresh = "all" if chunks is grid else sorted(set(chunks) - set(known))
         if fresh:
-            with (self.path / "seeds.jsonl").open("a", encoding="utf-8") as file:
-                # The empty line ends one that a crash tore.
-                file.write("\n" + json.dumps(fresh) + "\n")
-                file.flush()
-                os.fsync(file.fileno())
+            open_folder(self.path).add("seeds", json.dumps(fresh))
+
+    def read_json(self, name: str) -> Any:
+        """Return the document ``name``; None if it was never written."""
+        text = open_folder(self.path).read(f"{name}.json")
+        return None if text is None else json.loads(text)
+
+    def write_json(self, name: str, value: Any) -> None:
+        """Replace the document ``name``, whole or not at all, and durably."""
+        open_folder(self.path).write(f"{name}.json", json.dumps(value).encode())
+
+    def read_bytes(self, name: str) -> bytes | None:
+        """Return the file ``name``, such as a page for people; None if it was never written."""
+        return open_folder(self.path).read(name)
+
+    def write_bytes(self, name: str, data: bytes) -> None:
+        """Replace the file ``name``, whole or not at all."""
+        open_folder(self.path).write(name, data)
 
     def write_report(self, report: Mapping[str, Any]) -> None:
         """Replace the report, whole or not at all."""
-        part = self.report.with_suffix(f".{os.getpid()}.part")
-        part.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-        part.replace(self.report)
+        open_folder(self.path).write("report.json", f"{json.dumps(report, indent=1)}\n".encode())
 
     def read_report(self) -> dict[str, Any]:
         """Return the last report; empty if no run has ended yet."""
         try:
-            loaded: dict[str, Any] = json.loads(self.report.read_text("utf-8"))
-        except (FileNotFoundError, ValueError):
+            return dict(self.read_json("report") or {})
+        except ValueError:
             return {}
-        return loaded
+
+    def _notes(self, log: str) -> Iterator[Any]:
+        """Yield the JSON values of a log; a line that a crash tore is none."""
+        for line in open_folder(self.path).lines(log):
+            try:
+                yield json.loads(line)
+            except ValueError:  # torn, or empty
+                continue
 
 
-def find_run(output: Path) -> RunFolder | None:
+def find_run(output: str | Address) -> RunFolder | None:
     """Return the run folder of an output, or None if there is none."""
-    folder = RunFolder(output / RUN)
-    return folder if Journal.exists(folder.path) else None
+    path = address_of(output) / RUN
+    if isinstance(path, ObjectPath):
+        # A server that does not answer is given up within seconds here, and within minutes later.
+        found = Objects(path, connection.OPENING).size(IDENTITY) is not None
+    else:
+        found = Journal.exists(path)
+    return RunFolder(path) if found else None
 
 
-def require_run(output: Path) -> RunFolder:
+def require_run(output: str | Address) -> RunFolder:
     """Return the run folder of an output.
 
     Raises
@@ -110,36 +154,33 @@ def require_run(output: Path) -> RunFolder:
     return folder
 
 
-def check_output(output: Path, identity: Mapping[str, Any]) -> RunFolder | None:
-    """Return the run to resume, or None if the output is free.
+def check_output(output: str | Address, identity: Mapping[str, Any]) -> RunFolder | None:
+    """Return the run to resume, or None if the output is free or its creation was cut short.
 
     Raises
     ------
     OutputError
         If the path holds anything else, or a run of another identity; the message names what
         differs.
+    StorageError
+        If an object store refuses, or has no such bucket.
     """
+    output = address_of(output)
+    if isinstance(output, ObjectPath):
+        return _check_store(output, identity)
     if output.is_symlink() or (output.exists() and not output.is_dir()):
         raise OutputError(f"{output} is a file or a link; choose another output")
     folder = find_run(output)
     if folder is None:
         if output.is_dir() and any(output.iterdir()):
-            raise OutputError(
-                f"{output} holds something that is not ours, and nothing is ever overwritten; "
-                "choose another output"
-            )
+            raise OutputError(_not_ours(output))
         return None
-    differing = differences(Journal.read(folder.path).identity, identity)
-    if differing:
-        raise OutputError(
-            f"{output} holds a run with other settings ({'; '.join(differing)}); mixing them would "
-            "make a map of two kinds of chunks. Use the same ones, or another output."
-        )
+    _check_identity(folder, output, identity)
     return folder
 
 
 def create_output(
-    output: Path,
+    output: str | Address,
     *,
     identity: Mapping[str, Any],
     grid: ChunkGrid,
@@ -152,39 +193,100 @@ def create_output(
 ) -> RunFolder:
     """Create an empty distance map with its run folder, or nothing at all.
 
+    On an object store a crash may leave a run without a map; the same call finishes it.
+
     Raises
     ------
     OutputError
         If something appeared at the path meanwhile.
+    StorageError
+        If the storage refuses.
     """
+    output = address_of(output)
+    image: dict[str, Any] = {
+        "levels": levels,
+        "dtype": encoding.dtype,
+        "frame": frame,
+        "chunk": inner_chunk,
+        "shard": grid.chunk,
+        "fill_value": encoding.fill,
+        "kind": "distance",
+        "attributes": attributes,
+        "array_attributes": encoding.attributes(),
+        "spacing_known": spacing_known,
+        "downsample": "min",
+        "notes": [_NOTE],
+    }
+    if isinstance(output, ObjectPath):
+        _claim(output, identity)
+        create_image(output, **image, resume=True)
+    else:
+        with explained(output):
+            _create_folder(output, identity, image)
+    return RunFolder(output / RUN)
+
+
+def _create_folder(output: Path, identity: Mapping[str, Any], image: dict[str, Any]) -> None:
     output.parent.mkdir(parents=True, exist_ok=True)
     nursery = Path(
         tempfile.mkdtemp(prefix=f".{output.name}.", suffix=".partial", dir=output.parent)
     )
     try:
         new = nursery / output.name
-        create_image(
-            new,
-            levels=levels,
-            dtype=encoding.dtype,
-            frame=frame,
-            chunk=inner_chunk,
-            shard=grid.chunk,
-            fill_value=encoding.fill,
-            kind="distance",
-            attributes=attributes,
-            array_attributes=encoding.attributes(),
-            spacing_known=spacing_known,
-            downsample="min",
-        )
-        _create_run(new, identity)
+        create_image(new, **image)
+        Journal.create(new / RUN, identity).close()
         try:
             new.rename(output)
         except OSError as error:
             raise OutputError(f"cannot create {output}: {error}") from None
     finally:
         shutil.rmtree(nursery, ignore_errors=True)
-    return RunFolder(output / RUN)
+
+
+def _claim(output: ObjectPath, identity: Mapping[str, Any]) -> None:
+    """Say on an object store whose run this is, before anything else is there."""
+    objects = Objects(output / RUN)
+    text = identity_text(run_identity(**identity))
+    if not objects.create(IDENTITY, text):
+        _check_identity(RunFolder(output / RUN), output, identity)
+    if not objects.keeps_first(IDENTITY, text):
+        raise StorageError(
+            f"the server of {output} overwrites what a request asks it to keep (If-None-Match), so "
+            "that two clients would undo each other's work. Take an output in a folder, or a "
+            "server with conditional writes"
+        )
+
+
+def _check_store(output: ObjectPath, identity: Mapping[str, Any]) -> RunFolder | None:
+    if not output.writable:
+        raise OutputError(
+            f"{output} can only be read; outputs go to folders and to s3:// addresses"
+        )
+    objects = Objects(output)
+    folder = find_run(output)
+    if folder is None:
+        # A lock alone is what a start leaves that was cut short.
+        if any(key != f"{RUN}/lock" for key, _ in objects.list()):
+            raise OutputError(_not_ours(output))
+        return None
+    _check_identity(folder, output, identity)
+    return folder if objects.size(ROOTS[0]) is not None else None
+
+
+def _check_identity(folder: RunFolder, output: Address, identity: Mapping[str, Any]) -> None:
+    differing = differences(Journal.read(folder.path).identity, identity)
+    if differing:
+        raise OutputError(
+            f"{output} holds a run with other settings ({'; '.join(differing)}); mixing them would "
+            "make a map of two kinds of chunks. Use the same ones, or another output."
+        )
+
+
+def _not_ours(output: Address) -> str:
+    return (
+        f"{output} holds something that is not ours, and nothing is ever overwritten; "
+        "choose another output"
+    )
 
 
 def level_of(brain: Image, level: int) -> tuple[list[Level], Frame]:
@@ -195,21 +297,3 @@ def level_of(brain: Image, level: int) -> tuple[list[Level], Frame]:
         z, y, x = (a // b for a, b in zip(coarse.factor, base.factor, strict=True))
         levels.append(Level(coarse.shape, (z, y, x), coarse.step if number else (1, 1, 1)))
     return levels, brain.frames[level]
-
-
-def _create_run(output: Path, identity: Mapping[str, Any]) -> None:
-    note: dict[str, Any] = {
-        "neuroconn": {"what": "journal and report of the run; no voxels", "by": __version__}
-    }
-    # A Zarr group would make readers list the journal and warn about it; an array is not listed.
-    zarr.open_group(str(output), mode="r+").create_array(
-        RUN, shape=(1,), dtype="uint8", chunks=(1,), attributes=note
-    )
-    Journal.create(output / RUN, identity).close()
-
-
-def _whole_json(line: str) -> Any:
-    try:
-        return json.loads(line)
-    except ValueError:  # a torn line: that run had not started yet
-        return None

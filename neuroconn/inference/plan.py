@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from neuroconn.config.infer import EvidenceRules
 from neuroconn.geometry import ZYX, ChunkGrid
+from neuroconn.inference.damage import OnDamage
 from neuroconn.inference.encoding import Encoding
 from neuroconn.network.normalisation import Constants
+from neuroconn.volume.address import Address
 from neuroconn.volume.regions import Pad
 
 
@@ -18,10 +19,10 @@ class Plan:
 
     run_id: str
     """Identity of the run: equal plans give equal bytes."""
-    brain: Path
+    brain: Address
     level: int
     """Level of the brain that is inferred."""
-    output: Path
+    output: Address
     model: str
     """Folder of the model, or the name of a shipped one."""
     model_sha256: str
@@ -41,6 +42,20 @@ class Plan:
     """``auto``, ``float32``, ``bfloat16`` or ``float16``."""
     device: str
     """``auto``, ``cpu`` or ``cuda``."""
+    engine: str = "torch"
+    """``torch`` or ``openvino``."""
+    network: str = ""
+    """Digest of what the model's card says of its architecture; a worker that reads another card
+    refuses."""
+    brain_digest: str = ""
+    """Of :func:`neuroconn.inference.identity.brain_identity`; a worker that finds another brain at
+    the path refuses."""
+    on_damage: OnDamage = "fail"
+    """What becomes of damaged parts of the brain."""
+    fsync: bool = False
+    """Whether a core is on the disk itself, not only with the system, before its line is."""
+    rehearsal: int = 0
+    """Nothing is stored: cores are compressed in units of this side, and dropped."""
     versions: tuple[tuple[str, str], ...] = ()
     """Packages of the client that the workers must have too."""
 

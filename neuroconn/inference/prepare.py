@@ -20,11 +20,12 @@ from neuroconn.inference.encoding import Encoding
 from neuroconn.inference.gaps import lost_objects
 from neuroconn.inference.identity import brain_identity, digest, run_identity
 from neuroconn.inference.plan import Plan
-from neuroconn.inference.predictors import versions
+from neuroconn.inference.predictors import packages_of, versions
 from neuroconn.inference.region import Region, parse_region, seeds_inside
 from neuroconn.inference.seeds import find_seeds
 from neuroconn.network.card import ModelCard, load_card
 from neuroconn.network.normalisation import Constants
+from neuroconn.volume.address import Address, ObjectPath, address_of
 from neuroconn.volume.store import Image, open_image
 
 
@@ -33,7 +34,7 @@ class Job:
     """What a run would do, checked as far as that is possible without a worker."""
 
     brain: Image
-    output: Path
+    output: Address
     model: str
     card: ModelCard
     constants: Constants
@@ -46,6 +47,11 @@ class Job:
     """Where the walk may go; None for the whole brain."""
     warnings: tuple[str, ...] = ()
     """What looks wrong but may be meant, one line each."""
+
+    @property
+    def engine(self) -> str:
+        """What ``auto`` means: torch."""
+        return "torch" if self.settings.engine == "auto" else self.settings.engine
 
     def plan(self, device: str, precision: str) -> tuple[Plan, dict[str, Any]]:
         """Return the plan for workers of one kind, and the identity of its run."""
@@ -68,9 +74,11 @@ class Job:
             encoding=self.encoding,
             precision=precision,
             device=device,
+            engine=self.engine,
+            network=digest(self.card.architecture),
             brain_digest=digest(identity["brain"]),
             on_damage=self.settings.on_damage,
-            versions=versions(),
+            versions=versions(*packages_of(self.engine, self.card.architecture)),
         )
         return plan, identity
 
@@ -90,13 +98,14 @@ class Job:
             through_failed=self.settings.through_failed,
             region=self.region.digest if self.region else None,
             encoding=self.encoding,
-            engine={"device": device, "precision": precision},
+            network=self.card.architecture,
+            engine={"kind": self.engine, "device": device, "precision": precision},
         )
 
 
 def prepare(
-    brain: str | Path,
-    output: str | Path,
+    brain: str | Address,
+    output: str | Address,
     *,
     model: str | Path,
     settings: InferSettings,
@@ -115,7 +124,8 @@ def prepare(
     output : path
         Where the map would go.
     model : path or str
-        Folder of a model, or the name of a shipped one.
+        Folder of a model, or the name of a shipped one; or a model made elsewhere, see
+        :func:`neuroconn.network.load_model`.
     settings : InferSettings
         What decides the answer.
     seeds, seed_source, seed_units
@@ -141,6 +151,7 @@ def prepare(
         source=seed_source,
         units=seed_units,
         percentiles=_statistics(image).get("percentiles"),
+        within=region.inside if region else None,
     )
     warnings = [*found.warnings, *(region.warnings if region else ())]
     warnings += lost_objects(image, settings.level)
@@ -150,7 +161,7 @@ def prepare(
         warnings += lost
     job = Job(
         brain=image,
-        output=Path(output),
+        output=address_of(output),
         model=str(Path(model).expanduser().resolve()) if Path(model).exists() else str(model),
         card=card,
         constants=constants_of(image, card),
@@ -188,7 +199,7 @@ def constants_of(image: Image, card: ModelCard) -> Constants:
     return card.normalisation.constants(statistics)
 
 
-def check_disk(output: Path, grid: ChunkGrid, dtype: str, batches: int) -> None:
+def check_disk(output: Address, grid: ChunkGrid, dtype: str, batches: int) -> None:
     """Refuse a disk that cannot even hold what is in flight.
 
     Raises
@@ -196,6 +207,8 @@ def check_disk(output: Path, grid: ChunkGrid, dtype: str, batches: int) -> None:
     StorageError
         Naming the free and the needed space.
     """
+    if isinstance(output, ObjectPath):
+        return  # nobody says how much room a bucket has
     there = next(p for p in (output, *output.absolute().parents) if p.exists())
     free = shutil.disk_usage(there).free
     core = int(np.prod(grid.chunk)) * np.dtype(dtype).itemsize

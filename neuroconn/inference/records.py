@@ -14,6 +14,8 @@ def outcome_record(outcome: Outcome) -> Record:
         digest=outcome.crc,
         attempt=outcome.attempt,
         seconds=outcome.seconds,
+        absent=outcome.gaps.absent,
+        damaged=tuple(index for index, _ in outcome.gaps.damaged),
     )
 
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 from neuroconn.geometry import ZYX
 from neuroconn.inference.audit import Audit
 from neuroconn.inference.frontier import Frontier
+from neuroconn.inference.output import RUN, RunFolder
 from neuroconn.inference.walk import Tally
+from neuroconn.volume.address import Address
 
 _LISTED = 1000
 
@@ -64,7 +64,7 @@ class InferReport:
 
 
 def make_report(
-    output: Path,
+    output: Address,
     run_id: str,
     frontier: Frontier,
     tally: Tally,
@@ -75,7 +75,7 @@ def make_report(
 ) -> InferReport:
     """Sum up a walk that came to an end."""
     counts = frontier.counts()
-    reasons = _reasons(output / "run" / "failures.jsonl")
+    reasons = RunFolder(output / RUN).failures()
     failed: list[tuple[ZYX, str]] = []
     for index in frontier.chunks("failed"):
         if len(failed) == _LISTED:
@@ -107,21 +107,14 @@ def exceptions(counts: dict[str, int]) -> tuple[str, ...]:
     """
     found = []
     if counts["failed"]:
-        found.append(f"{counts['failed']} chunks failed; what lies behind them may be missing")
+        failed = _chunks(counts["failed"])
+        found.append(f"{failed} failed; what lies behind may be missing")
     waiting = counts["queued"] + counts["in_flight"]
     if waiting:
-        found.append(f"{waiting} chunks known to be needed were not visited")
+        known = f"{_chunks(waiting)} known to be needed"
+        found.append(f"{known} {'was' if waiting == 1 else 'were'} not visited")
     return tuple(found)
 
 
-def _reasons(path: Path) -> dict[ZYX, str]:
-    found: dict[ZYX, str] = {}
-    if path.exists():
-        for line in path.read_text("utf-8").splitlines():
-            try:
-                note = json.loads(line)
-            except ValueError:  # torn by a crash
-                continue
-            z, y, x = note["zyx"]
-            found[z, y, x] = note["reason"]
-    return found
+def _chunks(count: int) -> str:
+    return f"{count} chunk" if count == 1 else f"{count} chunks"

@@ -4,30 +4,37 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from neuroconn._version import __version__
 from neuroconn.config.access import Access
 from neuroconn.config.infer import InferSettings
+from neuroconn.errors import InterruptedRunError
 from neuroconn.inference.backends import Backend, open_backend
 from neuroconn.inference.events import Listener
 from neuroconn.inference.exploration import Explorer
 from neuroconn.inference.frontier import Frontier
 from neuroconn.inference.journal import Journal
+from neuroconn.inference.metadata import keep_metadata
 from neuroconn.inference.output import RunFolder, check_output, create_output, level_of
 from neuroconn.inference.plan import Plan
 from neuroconn.inference.predictors import (
     PredictorFactory,
     check_model,
+    check_room,
+    engine_picker,
     engine_predictor,
-    pick_engine,
+    room,
 )
 from neuroconn.inference.prepare import Job, check_disk, prepare
+from neuroconn.inference.recheck import forget_lost
 from neuroconn.inference.report import InferReport, make_report
 from neuroconn.inference.resumption import read_mask, resume, write_mask
 from neuroconn.inference.walk import Tally, window
+from neuroconn.volume.address import Address
+from neuroconn.volume.store import open_image
 
 Header = Callable[[Job, Backend, Plan, Frontier], None]
 """Called once everything is checked, before the first chunk."""
@@ -41,7 +48,7 @@ class RunOptions:
     """As for ``--scheduler``; see :mod:`neuroconn.sites`."""
     threads: int | None = None
     """Threads of each network."""
-    access: Access = Access()
+    access: Access = field(default_factory=Access)
     """Where to listen, and certificates."""
     force_unlock: bool = False
     """Take the run from another client that is known to be dead."""
@@ -60,8 +67,8 @@ class RunOptions:
 
 
 def infer(
-    brain: str | Path,
-    output: str | Path,
+    brain: str | Address,
+    output: str | Address,
     *,
     seeds: Sequence[Sequence[float | str]] = (),
     seed_source: str | Path | None = None,
@@ -77,9 +84,10 @@ def infer(
 
     Parameters
     ----------
-    brain : path
-        OME-Zarr brain with intensity statistics, as ``convert`` makes them.
-    output : path
+    brain : path or URL
+        OME-Zarr brain with intensity statistics, as ``convert`` makes them: a folder,
+        ``s3://bucket/path``, or ``http(s)://host/path``.
+    output : path or URL
         The distance map: created, or resumed if it is the same run. A finished run is left as is.
     seeds : sequence of (z, y, x), optional
         Voxels of level 0, or words like ``"120um"``.
@@ -92,7 +100,8 @@ def infer(
     mask : path, optional
         A volume with values other than 0 where the walk may go.
     model : path or str, optional
-        Folder of a model, or the name of a shipped one.
+        Folder of a model, or the name of a shipped one; or a model made elsewhere, see
+        :func:`neuroconn.network.load_model`.
     settings : InferSettings, optional
         What decides the answer.
     options : RunOptions, optional
@@ -136,10 +145,15 @@ def infer(
         check_model(job.model, job.grid.chunk, job.settings)
     with open_backend(options.scheduler, options.threads, options.access) as backend:
         wanted = job.settings.device, job.settings.precision
-        engine = wanted if own_engine else backend.resolve(pick_engine, *wanted)
+        pick = engine_picker(job.engine, job.card.architecture)
+        engine = wanted if own_engine else backend.resolve(pick, *wanted)
         plan, identity = job.plan(*engine)
+        if not own_engine:
+            check_room(plan, backend.ask(room))
         plan = replace(plan, fsync=options.fsync)
         folder = check_output(job.output, identity)
+        if options.stop is not None and options.stop.is_set():
+            raise InterruptedRunError("stopped as asked before the first chunk; run it again")
         check_disk(job.output, job.grid, job.encoding.dtype, window(2 * backend.models))
         if options.dry_run:
             return _rehearse(job, backend, plan, folder, options)
@@ -197,6 +211,9 @@ def _run(
     # Here, not when the output is made: whatever a crash left out is made up for.
     if job.region is not None and read_mask(folder, job.grid) is None:
         write_mask(folder, job.region.outside)
+    if folder.read_json("metadata") is None:
+        keep_metadata(open_image(job.output), folder)
+    forget_lost(job.output, folder, journal)
     frontier = resume(folder, journal, job.grid, retry_failed=options.retry_failed)
     if options.header:
         options.header(job, backend, plan, frontier)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 from neuroconn.geometry import ChunkGrid
 from neuroconn.inference.journal import Journal
-from neuroconn.inference.lock import holder
+from neuroconn.inference.journal_columns import Ledger, Rows
 from neuroconn.inference.output import require_run
 from neuroconn.inference.report import exceptions
 from neuroconn.inference.resumption import resume
+from neuroconn.volume.address import Address, address_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,7 @@ class RunStatus:
         return {**asdict(self), "complete": self.complete}
 
 
-def status(output: str | Path) -> RunStatus:
+def status(output: str | Address) -> RunStatus:
     """Say how far the run of an output has come; touches nothing.
 
     Raises
@@ -48,21 +49,25 @@ def status(output: str | Path) -> RunStatus:
     OutputError
         If the path is not an output of ``infer``.
     """
-    path = Path(output)
-    folder = require_run(path)
+    folder = require_run(output)
     journal = Journal.read(folder.path)
     grid = _grid(journal.identity)
     frontier = resume(folder, journal, grid)
-    found = holder(folder.path / "lock")
+    found = folder.running()
     counts = frontier.counts()
     return RunStatus(
-        output=str(path),
+        output=str(address_of(output)),
         chunks=counts,
-        task_seconds=round(sum(r.seconds for r in journal.records()), 3),
+        task_seconds=round(sum(float(rows["seconds"].sum()) for rows in _rows(journal, grid)), 3),
         running=f"process {found.get('pid')} on {found.get('host')}" if found else None,
         exceptions=exceptions(counts),
         last=folder.read_report(),
     )
+
+
+def _rows(journal: Journal, grid: ChunkGrid) -> Iterator[Rows]:
+    for rows, _ in Ledger(grid).rows(journal.blocks()):
+        yield rows
 
 
 def _grid(identity: dict[str, Any]) -> ChunkGrid:

@@ -14,19 +14,24 @@ import traceback
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from neuroconn.errors import ModelError, StorageError, VolumeError
-from neuroconn.geometry import ZYX
+from neuroconn.errors import InterruptedRunError, ModelError, StorageError, VolumeError
+from neuroconn.geometry import ZYX, Box
+from neuroconn.inference.anchor import Anchor, is_brain, is_output, require_brain
+from neuroconn.inference.damage import NO_GAPS, BrainReader, Gaps
+from neuroconn.inference.durable import sync_object
+from neuroconn.inference.encoding import Coded, Encoding
 from neuroconn.inference.engine_errors import NonFiniteOutputError
 from neuroconn.inference.plan import Plan
 from neuroconn.inference.verdict import Verdict, assess
 from neuroconn.network.normalisation import Constants
-from neuroconn.volume.regions import read_region, write_region
+from neuroconn.volume.codecs import packed_bytes
+from neuroconn.volume.regions import write_region
 from neuroconn.volume.store import open_image
 
 logger = logging.getLogger(__name__)
@@ -40,6 +45,15 @@ class Predictor(Protocol):
 
         May raise NonFiniteOutputError instead of returning NaN.
         """
+        ...
+
+
+@runtime_checkable
+class CodePredictor(Protocol):
+    """A network that stores its own answers as codes, on the device, and takes turns by itself."""
+
+    def predict_codes(self, raw: NDArray[Any], constants: Constants, encoding: Encoding) -> Coded:
+        """Return what ``encoding.encode(self.predict(raw, constants))`` would be."""
         ...
 
 
@@ -57,6 +71,14 @@ class Outcome:
     model_seconds: float = 0.0
     """The part of it in which the network ran."""
     worker: str = ""
+    gaps: Gaps = NO_GAPS
+    """What of the brain was read as fill value."""
+    rescued: bool = False
+    """Whether the network answered NaN in the run's precision, and float32 was taken."""
+    read_seconds: float = 0.0
+    """The part of the wall time in which the brain was read."""
+    rehearsed_bytes: int = 0
+    """What storing it would have taken, in a rehearsal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +93,8 @@ class Failure:
     """Whether another attempt would fail the same way."""
     storage: bool = False
     """Whether the storage refused: the run as a whole cannot go on."""
+    damage: bool = False
+    """Whether a part of the brain that the chunk needs is damaged."""
     details: str = ""
     """Traceback, for the events file."""
 
@@ -80,31 +104,50 @@ class Context:
     """What a worker holds open between chunks: arrays, the network, and a lock around it."""
 
     plan: Plan
-    source: zarr.Array[Any]
-    target: zarr.Array[Any]
+    source: BrainReader
+    target: zarr.Array[Any] | None
+    """None in a rehearsal."""
     predictor: Predictor
     exact_predictor: Callable[[], Predictor]
     """Makes a float32 predictor, asked for when the fast one answers NaN."""
     worker: str = ""
+    output: Anchor | None = None
+    """Notices an output that was removed or replaced."""
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 
 def open_context(
     plan: Plan, predictor: Predictor, exact: Callable[[], Predictor], worker: str = ""
 ) -> Context:
-    """Open the brain and the output of a plan."""
-    source = open_image(plan.brain).array(plan.level)
-    target = open_image(plan.output).array(0)
-    return Context(plan, source, target, predictor, exact, worker)
+    """Open the brain and the output of a plan.
+
+    Raises
+    ------
+    VolumeError
+        If there is another brain at the path than the run started with.
+    """
+    require_brain(plan)
+    brain = open_image(plan.brain)
+    there = Anchor(brain, "the brain", lambda: is_brain(plan))
+    source = BrainReader(brain, plan.level, plan.on_damage, there)
+    if plan.rehearsal:
+        return Context(plan, source, None, predictor, exact, worker)
+    output = open_image(plan.output)
+    kept = Anchor(output, "the output", lambda: is_output(plan))
+    return Context(plan, source, output.array(0), predictor, exact, worker, kept)
 
 
 def try_chunk(context: Context, index: ZYX, attempt: int) -> Outcome | Failure:
     """Infer a chunk; whatever goes wrong in it comes back as a value."""
     try:
         return infer_chunk(context, index, attempt)
-    except StorageError as error:
+    except (StorageError, InterruptedRunError) as error:  # the second if a server is lost
         return Failure(index, attempt, _line(error), storage=True)
-    except (NonFiniteOutputError, VolumeError, ModelError) as error:
+    except VolumeError as error:
+        # Damage stays; what the storage refused may come with the next attempt.
+        final = not isinstance(error.__cause__, OSError)
+        return Failure(index, attempt, _line(error), final=final, damage=final)
+    except (NonFiniteOutputError, ModelError) as error:
         return Failure(index, attempt, _line(error), final=True)
     except Exception as error:  # a chunk must not take its neighbours down
         return Failure(index, attempt, _line(error), details=traceback.format_exc())
@@ -141,20 +184,29 @@ def infer_chunk(context: Context, index: ZYX, attempt: int = 1) -> Outcome:
     plan = context.plan
     tile, core = plan.grid.tile(index, plan.halo), plan.grid.core(index)
     seen = tile.grow(-plan.trim)
-    raw = read_region(context.source, tile, pad=plan.padding)
-    distance, model_seconds = _predict(context, raw, index)
+    raw, gaps = context.source.read(tile, core, plan.padding)
+    read_seconds = time.perf_counter() - start
     # The verdict sees what is stored, so that it can be checked against the store later.
-    codes = plan.encoding.encode(distance)
+    codes, model_seconds, rescued = _predict(context, raw, index)
     z, y, x = seen.start
     there = (-z, -y, -x)
     verdict = assess(
         plan.encoding.decode(codes), core.shift(there), plan.grid.bounds.shift(there), plan.rules
     )
     stored = np.ascontiguousarray(codes[core.within(seen)])
-    write_region(context.target, core, stored)
-    seconds = time.perf_counter() - start
+    rehearsed_bytes = _store(context, index, core, stored)
     return Outcome(
-        index, verdict, checksum(stored), attempt, seconds, model_seconds, context.worker
+        index=index,
+        verdict=verdict,
+        crc=checksum(stored),
+        attempt=attempt,
+        seconds=time.perf_counter() - start,
+        model_seconds=model_seconds,
+        worker=context.worker,
+        gaps=gaps,
+        rescued=rescued,
+        read_seconds=read_seconds,
+        rehearsed_bytes=rehearsed_bytes,
     )
 
 
@@ -164,33 +216,60 @@ def checksum(codes: NDArray[Any]) -> int:
     return zlib.crc32(np.ascontiguousarray(little).data)
 
 
-def _predict(context: Context, raw: NDArray[Any], index: ZYX) -> tuple[NDArray[np.float32], float]:
-    """Distances of a tile, all finite, and the seconds the network took."""
-    distance, seconds = _predict_once(context, context.predictor, raw)
-    if distance is None:
-        logger.warning("chunk %s: the network answered NaN; once more in float32", index)
-        distance, more = _predict_once(context, context.exact_predictor(), raw)
-        seconds += more
-    if distance is None:
+def _store(context: Context, index: ZYX, core: Box, codes: NDArray[Any]) -> int:
+    """Write a core, unless the output it belongs to is no longer there; rehearse it without."""
+    if context.target is None:
+        return packed_bytes(codes, context.plan.rehearsal)
+    if context.output is not None:
+        context.output.check()
+    write_region(context.target, core, codes)
+    if context.plan.fsync:
+        sync_object(context.target, index)
+    return 0
+
+
+def _predict(context: Context, raw: NDArray[Any], index: ZYX) -> tuple[NDArray[Any], float, bool]:
+    """Codes of a tile; the seconds the network took; whether float32 was needed.
+
+    The answer must not depend on an accident. NaN that a second look does not repeat was one, and
+    the second answer is that of every calm run; NaN that it repeats is a property of the tile, and
+    every run goes on to float32.
+    """
+    seconds, codes = 0.0, None
+    for again in (False, True):
+        codes, took = _predict_once(context, context.predictor, raw)
+        seconds += took
+        if codes is not None:
+            return codes, seconds, False
+        if not again:
+            logger.warning("chunk %s: the network answered NaN; once more", index)
+    logger.warning("chunk %s: the network answered NaN twice; once more in float32", index)
+    codes, took = _predict_once(context, context.exact_predictor(), raw)
+    seconds += took
+    if codes is None:
         raise NonFiniteOutputError(
             f"chunk {index}: the network answers NaN or infinity, in float32 too; nothing was "
             "stored. Look at the brain there for absurd grey values."
         )
-    return distance, seconds
+    return codes, seconds, True
 
 
 def _predict_once(
     context: Context, predictor: Predictor, raw: NDArray[Any]
-) -> tuple[NDArray[np.float32] | None, float]:
-    """Distances, or None if one of them is not finite."""
-    with context.lock:  # one network runs at a time; the others read and write
-        start = time.perf_counter()
-        try:
-            distance = predictor.predict(raw, context.plan.constants)
-        except NonFiniteOutputError:
-            return None, time.perf_counter() - start
-        seconds = time.perf_counter() - start
-    return (distance if np.isfinite(distance).all() else None), seconds
+) -> tuple[NDArray[Any] | None, float]:
+    """Codes, or None if a distance is not finite."""
+    plan = context.plan
+    try:
+        if isinstance(predictor, CodePredictor):
+            coded = predictor.predict_codes(raw, plan.constants, plan.encoding)
+            return coded.codes, coded.seconds
+        with context.lock:  # one network runs at a time; the others read and write
+            start = time.perf_counter()
+            distance = predictor.predict(raw, plan.constants)
+            seconds = time.perf_counter() - start
+    except NonFiniteOutputError:
+        return None, 0.0
+    return (plan.encoding.encode(distance) if np.isfinite(distance).all() else None), seconds
 
 
 def _line(error: BaseException) -> str:

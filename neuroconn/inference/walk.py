@@ -128,6 +128,7 @@ class Walk:
         self._fresh: list[ChunkDone] = []
         self._given_up_in_a_row = 0
         self._last_reason = ""
+        self._audit = ""
         self._retries = Retries()
         self._out: dict[int, Batch] = {}
         self._number = 0
@@ -157,12 +158,17 @@ class Walk:
             self.tally.seconds = time.monotonic() - self._started
         if self._storage:
             raise StorageError(
-                f"{self._storage.reason}. What was done before is safe: make room, then run the "
+                f"{self._storage.reason}. What was done before is safe: mend that, then run the "
                 "same command again."
             )
         if self._stop.is_set() and not self._finished():
             raise InterruptedRunError("stopped as asked; run the same command again to resume")
         return self.tally
+
+    def say(self, audit: str) -> None:
+        """Tell the listener what the audit found."""
+        self._audit = audit
+        self._report()
 
     def _finished(self) -> bool:
         return not self._frontier.counts()["queued"] and not len(self._retries)
@@ -220,7 +226,10 @@ class Walk:
         outcomes: list[Outcome] = []
         given_up: list[Failure] = []
         for item in returned:
-            del self._out[item.batch.number]
+            if self._out.pop(item.batch.number, None) is None:
+                # Abandoned long ago, or told twice: what it holds was or will be done again.
+                self._events.write("late batch", number=item.batch.number)
+                continue
             given_up += self._lost(item) if item.lost else []
             for result in item.results:
                 if isinstance(result, Outcome):
@@ -231,8 +240,9 @@ class Walk:
         self._journal.append(
             [*map(outcome_record, outcomes), *(failure_record(f) for f in given_up)]
         )
-        for outcome in outcomes:
-            self._expand(outcome)
+        opened = self._frontier.record_many([(o.index, o.verdict) for o in outcomes])
+        for outcome, queued in zip(outcomes, opened, strict=True):
+            self._count(outcome, queued)
         for failure in given_up:
             self._give_up(failure)
 
@@ -245,9 +255,9 @@ class Walk:
         self._given_up_in_a_row += not failure.damage
         self._last_reason = failure.reason
 
-    def _expand(self, outcome: Outcome) -> None:
+    def _count(self, outcome: Outcome, queued: int) -> None:
+        self._remark(outcome)
         self._retries.forget(outcome.index)
-        queued = self._frontier.record(outcome.index, outcome.verdict)
         neurite = outcome.verdict.neurite
         self._watch.saw(neurite=neurite)
         self._given_up_in_a_row = 0
@@ -260,16 +270,23 @@ class Walk:
             )
         )
         self.tally.inferred += 1
-        self.tally.voxels += self._frontier.grid.core(outcome.index).size
+        self.tally.voxels += self._frontier.grid.voxels(outcome.index)
         self.tally.task_seconds += outcome.seconds
         self.tally.model_seconds += outcome.model_seconds
         logger.info(
             "chunk %s: %s, %d neighbours queued (%.1f s)",
             outcome.index,
             "neurite" if outcome.verdict.neurite else "empty",
-            len(queued),
+            queued,
             outcome.seconds,
         )
+
+    def _remark(self, outcome: Outcome) -> None:
+        """Note what was out of the ordinary about a chunk that was done."""
+        if outcome.rescued:
+            self._note("done in float32", outcome.index, "the network answered NaN, twice")
+        for _, reason in outcome.gaps.damaged:
+            self._note("damage read as fill", outcome.index, reason)
 
     def _failed(self, failure: Failure) -> list[Failure]:
         self._note("chunk failed", failure.index, failure.reason, failure.details)
@@ -319,5 +336,7 @@ class Walk:
                 phase=self.phase,
                 finished=finished,
                 warnings=self._watch.warnings(),
+                reachable=len(self._frontier.grid) - counts["masked"],
+                audit=self._audit,
             )
         )

@@ -1,6 +1,7 @@
 """``neuroconn doctor``: what it says, and that it says it when something is broken."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from neuroconn.cli import main
 from neuroconn.doctor import Machine, doctor, known_trouble
 from neuroconn.errors import ModelError
 from neuroconn.geometry import Frame, plan_levels
+from neuroconn.inference.engine_memory import Room
 from neuroconn.network import ModelCard, Normalisation, UNet, save_model
 from neuroconn.volume import create_image, write_region
 
@@ -30,7 +32,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         spacing_um=(2, 1, 1),
         scores={"f1": 0.75},
     )
-    save_model(folder / "model", UNet(levels=1, width=2), card)
+    save_model(folder / "model", UNet(levels=1, width=4), card)
     voxels = np.random.default_rng(0).integers(90, 120, (64, 64, 64)).astype(np.uint16)
     voxels[30, 30] += 500
     image = create_image(
@@ -64,6 +66,9 @@ def test_it_reports_versions_machine_model_and_speed(folder: Path) -> None:
     assert found["speed"]["tile"] == [48, 48, 48]
     assert found["speed"]["chunks_per_second"] > 0
     assert found["speed"]["half_error"] < 0.1
+    assert found["speed"]["engine"] == "torch"
+    assert 0 < found["speed"]["memory_gib"] < found["speed"]["available_gib"]
+    assert found["radii"] == []
     assert found["seams"] == found["problems"] == []
 
 
@@ -79,6 +84,42 @@ def test_with_a_brain_it_measures_the_seam(folder: Path) -> None:
     assert "PROBLEM" not in result.stdout
     assert "exact halo 8" in result.stdout
     assert "f1 0.75" in result.stdout
+
+
+def test_the_seam_of_the_settings_is_measured_and_marked(folder: Path) -> None:
+    brain = ["--model", folder / "model", "--brain", folder / "brain.ome.zarr", "--halo", "0"]
+    chunk = ["--set", "chunk=16", "--set", "inner_chunk=16", "--set", "evidence.reliable=2"]
+
+    narrow = run(*brain, *chunk, "--set", "halo=4").stdout
+    exact = run(*brain, *chunk, "--set", "halo=16").stdout
+
+    assert re.search(r"halo   4: max .* <- the halo of these settings", narrow)
+    assert len(re.findall("<- the halo", narrow)) == 1
+    assert "halo  16: none, it is exact  <- the halo of these settings" in exact
+
+
+def test_rf_says_how_far_the_weights_look(folder: Path) -> None:
+    on_lines = run("--model", folder / "model", *SMALL, "--rf")
+    on_brain = run(
+        "--model", folder / "model", *SMALL, "--rf", "--brain", folder / "brain.ome.zarr", "--json"
+    )
+
+    assert re.search(r"90.0% within \d, 99.0% within \d, 99.9% within \d voxels", on_lines.stdout)
+    radii = [r["radius"] for r in json.loads(on_brain.stdout)["radii"]]
+    assert radii == sorted(radii)
+    # The layers see 8 voxels around a core of 2: at most 9 around a voxel of it.
+    assert 0 < radii[-1] <= 9
+
+
+def test_a_tile_beyond_the_memory_is_a_problem(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "room", lambda: Room("here", 1 << 20, None))
+
+    result = run("--model", folder / "model", *SMALL)
+
+    assert result.exit_code == 2
+    assert "set a smaller chunk" in result.stdout
 
 
 def test_a_broken_model_is_a_problem_and_the_rest_is_still_said(tmp_path: Path) -> None:

@@ -120,13 +120,50 @@ def test_a_limit_on_chunks_is_exit_code_one(folder: Path) -> None:
 
 
 def test_a_dry_run_writes_nothing(folder: Path) -> None:
-    before = sorted(folder.iterdir())
+    before = sorted(folder.rglob("*"))
 
     result = invoke(*arguments(folder, "--seed", "4", "4", "4", "--dry-run", "--scheduler", "sync"))
 
     assert result.exit_code == 0, result.output
-    assert "1 of 8 chunks would start the walk" in result.stdout
-    assert sorted(folder.iterdir()) == before
+    assert "1 chunks; 1 would start the walk" in result.stdout
+    for word in (
+        "grid",
+        "work",
+        "workers",
+        "memory",
+        "seeds",
+        "visits",
+        "time",
+        "size",
+        "measured",
+    ):
+        assert f"\n{word} " in f"\n{result.stdout}"
+    assert result.stdout.endswith("Nothing was written.\n")
+    assert "nothing of them is stored" in result.stderr
+    assert sorted(folder.rglob("*")) == before
+
+
+def test_a_dry_run_is_one_json_object_too(folder: Path) -> None:
+    words = ["--seeds", "auto", "--dry-run", "--no-measure", "--json", "--scheduler", "sync"]
+
+    result = invoke(*arguments(folder, *words, "--box", "0", "0", "0", "16um", "16um", "32um"))
+
+    assert result.exit_code == 0, result.output
+    plain = json.loads(result.stdout)
+    assert plain["tiling"]["grid"] == [2, 2, 2]
+    assert plain["measured"] is None
+    assert plain["visits"]["high"] <= 1
+    assert "1 of 8 chunks" in plain["region"]
+
+
+def test_a_region_keeps_the_walk_inside(folder: Path) -> None:
+    np.save(folder / "mask.npy", np.eye(2, dtype=np.uint8)[:, :, None].repeat(2, axis=2))
+    words = ["--seeds", "all", "--scheduler", "sync", "--json", "--mask", str(folder / "mask.npy")]
+
+    report = json.loads(invoke(*arguments(folder, *words)).stdout)
+
+    assert report["visited"] == 4
+    assert report["chunks"]["masked"] == 4
 
 
 @pytest.mark.parametrize(

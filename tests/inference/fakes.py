@@ -5,6 +5,7 @@ Workers are started as fresh processes and import this file by name.
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import time
@@ -47,10 +48,12 @@ class FakePredictor:
 
         {"bright": v}   grey value from which a voxel of the tile is neurite (default 500)
         {"poison": v}   a tile that holds exactly this grey value kills its process
+        {"segfault": v} ... makes it read where there is no memory
         {"nan": v}      ... is answered by NaN
         {"nan_once": v} ... is answered by NaN unless the predictor is the exact one
         {"error": v}    ... raises
         {"seconds": s}  every tile takes this much longer
+        {"stall": s, "stalled": path}  the first tile of all holds the interpreter for so long
         {"log": path}   appends a line for every tile
     """
 
@@ -64,6 +67,10 @@ class FakePredictor:
             with Path(fake["log"]).open("a") as file:
                 file.write("tile\n")
         time.sleep(fake.get("seconds", 0))
+        if "stall" in fake and _first(Path(fake["stalled"])):
+            ctypes.PyDLL(None).sleep(int(fake["stall"]))  # does not let go of the interpreter
+        if self._holds(raw, fake, "segfault"):
+            ctypes.string_at(0)
         if self._holds(raw, fake, "poison"):
             os._exit(9)
         if self._holds(raw, fake, "error"):
@@ -79,6 +86,15 @@ class FakePredictor:
     @staticmethod
     def _holds(raw: NDArray[Any], fake: Mapping[str, Any], key: str) -> bool:
         return key in fake and bool((raw == fake[key]).any())
+
+
+def _first(mark: Path) -> bool:
+    """Whether nobody has been here before; true once for all processes."""
+    try:
+        mark.touch(exist_ok=False)
+    except FileExistsError:
+        return False
+    return True
 
 
 def fake_predictor(plan: Plan, threads: int, exact: bool) -> FakePredictor:

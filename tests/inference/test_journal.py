@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from neuroconn.errors import OutputError, StorageError
 from neuroconn.geometry import ChunkGrid
-from neuroconn.inference import journal as journal_module
+from neuroconn.inference import journal_file
 from neuroconn.inference.frontier import Frontier
 from neuroconn.inference.journal import Journal, Record
 from neuroconn.inference.verdict import Verdict
@@ -142,7 +142,8 @@ def test_a_chunk_done_after_it_failed_comes_twice(tmp_path: Path) -> None:
     assert list(journal.records()) == [failed, done]
     assert journal.conflicts == []
 
-    frontier = Frontier(ChunkGrid((1, 1, 9), (1, 1, 1)), [(0, 0, 0)])
+    grid = ChunkGrid((1, 1, 9), (1, 1, 1))
+    frontier = Frontier(grid, [(0, 0, 0)], through_failed="none")
     frontier.fail(failed.index)
     assert len(frontier.record(done.index, done.verdict)) == 1
     with pytest.raises(ValueError, match="no verdict"):
@@ -256,7 +257,7 @@ def test_a_full_disk_leaves_whole_records_only(
             raise OSError(errno.ENOSPC, "No space left on device")
 
         with monkeypatch.context() as patch:
-            patch.setattr(journal_module, "_write_all", full)
+            patch.setattr(journal_file, "_write_all", full)
             with pytest.raises(StorageError, match="Make room"):
                 journal.append(records[4:])
         assert list(Journal.read(tmp_path).records()) == records[:4]

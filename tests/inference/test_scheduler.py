@@ -6,13 +6,13 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
+from clusters import start_client, wait_for_records
 from fakes import (
     CHUNKS,
     FIBRE,
@@ -132,38 +132,6 @@ def test_a_stopped_run_resumes_on_other_workers_to_the_same_bytes(brain: Path) -
 
     assert report.inferred == CHUNKS - done
     assert stored_bytes(brain / "cut/out.zarr") == stored_bytes(brain / "whole/out.zarr")
-
-
-CLIENT = """
-import sys
-sys.path.insert(0, {fakes!r})
-import fakes
-from neuroconn.inference.run import infer
-if __name__ == "__main__":
-    infer({brain!r}, {output!r}, model={model!r}, seed_source="all", settings=fakes.SETTINGS,
-          scheduler={scheduler!r}, predictor=fakes.fake_predictor)
-"""
-
-
-def start_client(folder: Path, scheduler: str) -> subprocess.Popen[bytes]:
-    """Another process at work on ``out.zarr``, slowly."""
-    script = folder / "client.py"
-    names = {"brain": "brain.zarr", "output": "out.zarr", "model": "model"}
-    paths = {key: str(folder / name) for key, name in names.items()}
-    script.write_text(CLIENT.format(fakes=str(Path(__file__).parent), scheduler=scheduler, **paths))
-    environment = {**os.environ, "FAKE": json.dumps({"seconds": 0.05})}
-    with (folder / "client.log").open("wb") as log:
-        return subprocess.Popen(
-            [sys.executable, str(script)], env=environment, stderr=log, start_new_session=True
-        )
-
-
-def wait_for_records(folder: Path, count: int) -> None:
-    journal = folder / "out.zarr/run/journal.jsonl"
-    until = time.monotonic() + 200
-    while not journal.exists() or journal.read_bytes().count(b"\n") < count:
-        assert time.monotonic() < until, (folder / "client.log").read_text()
-        time.sleep(0.02)
 
 
 def test_a_client_killed_outright_resumes_to_the_same_bytes(brain: Path) -> None:

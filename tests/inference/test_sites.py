@@ -129,7 +129,7 @@ def test_every_site_of_the_folder_is_valid(name: str) -> None:
 
     site = sites.Site.model_validate(yaml.safe_load(text))
 
-    assert site.module in sites._ALLOWED
+    assert site.module in sites.ALLOWED
 
 
 def test_a_site_of_the_users_own_folder_is_found(

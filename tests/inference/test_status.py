@@ -35,7 +35,7 @@ def test_an_unfinished_run_says_what_is_left(output: Path) -> None:
 
     assert (found.chunks["neurite"], found.chunks["queued"]) == (2, 1)
     assert not found.complete
-    assert "1 chunks known to be needed" in found.exceptions[0]
+    assert "1 chunk known to be needed" in found.exceptions[0]
     assert found.running is None
 
 
