@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN     = $(VENV)/bin
 STAMP   = $(VENV)/.installed
 
-.PHONY: install demo test lint bench bench-convert clean
+.PHONY: install demo test chaos lint bench bench-convert clean
 
 install: $(STAMP)
 
@@ -22,8 +22,11 @@ lint: install
 	$(BIN)/mypy
 
 test: lint
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m "not cluster and not viewer"
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "cluster and not viewer"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m "not cluster and not viewer and not chaos"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "cluster and not viewer and not chaos"
+
+chaos: install
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m chaos -s
 
 bench-convert: install
 	$(BIN)/python tests/benchmarks/convert/run.py

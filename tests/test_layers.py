@@ -68,7 +68,7 @@ def test_torch_and_dask_stay_in_their_rooms(module: Path) -> None:
         rooms = (
             "inference/scheduler.py",
             "inference/worker.py",
-            "sites.py",
+            "sites",
             "volume/convert",
             "volume/open.py",
             "phantom/lazy.py",
