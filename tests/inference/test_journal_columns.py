@@ -82,6 +82,13 @@ def test_lines_written_otherwise_are_read_too(text: str) -> None:
     assert rows[0] == rows[2] == parse_lines(plain)[0]
 
 
+def test_a_line_that_says_more_than_a_record_is_refused() -> None:
+    plain = Record((0, 0, 1), "neurite", 1, 3, 9).to_line()
+    more = plain[9:-1].decode() + "}"
+    with pytest.raises(ValueError, match="Extra data"):
+        parse_lines(line(more))
+
+
 @given(st.data())
 @settings(max_examples=100, deadline=None)
 def test_a_journal_ends_before_the_first_line_that_is_not_sound(data: st.DataObject) -> None:
