@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     from neuroconn.evaluation import evaluate
     from neuroconn.exporter import export
     from neuroconn.geometry import Box, ChunkGrid, Frame
-    from neuroconn.inference.rehearsal import rehearse
+    from neuroconn.inference.output.status import status
+    from neuroconn.inference.output.verify import verify
+    from neuroconn.inference.rehearsal.rehearse import rehearse
     from neuroconn.inference.run import infer
-    from neuroconn.inference.status import status
-    from neuroconn.inference.verify import verify
     from neuroconn.network import load_model
     from neuroconn.phantom import Phantom, random_phantom
     from neuroconn.training import train
@@ -61,11 +61,11 @@ _HOME = {
     "open_volume": "volume",
     "random_phantom": "phantom",
     "read_forest": "annotation",
-    "rehearse": "inference.rehearsal",
+    "rehearse": "inference.rehearsal.rehearse",
     "report": "view.report",
-    "status": "inference.status",
+    "status": "inference.output.status",
     "train": "training",
-    "verify": "inference.verify",
+    "verify": "inference.output.verify",
     "verify_against": "volume",
     "verify_image": "volume",
 }

@@ -198,7 +198,7 @@ def megabytes(folder: Path) -> str:
 
 
 def _map_of(distance: Path) -> NDArray[np.uint8]:
-    from neuroconn.inference.journal import Journal
+    from neuroconn.inference.journal.journal import Journal
     from neuroconn.volume import open_image
 
     image = open_image(distance)

@@ -20,14 +20,14 @@ from neuroconn._version import __version__
 from neuroconn.config.infer import InferSettings
 from neuroconn.errors import HaloError, NeuroconnError, UsageError
 from neuroconn.geometry import ZYX, ChunkGrid
-from neuroconn.inference.bright import bright_chunks
-from neuroconn.inference.engine import Engine, sample_tile
-from neuroconn.inference.engine_device import choose, has_bfloat16
-from neuroconn.inference.engine_memory import predict_memory, room
-from neuroconn.inference.engine_reach import Radius, effective_radii, tile_side
-from neuroconn.inference.engine_seam import Seam, seam_errors
+from neuroconn.inference.engine.device import choose, has_bfloat16
+from neuroconn.inference.engine.memory import predict_memory, room
+from neuroconn.inference.engine.reach import Radius, effective_radii, tile_side
+from neuroconn.inference.engine.seam import Seam, seam_errors
+from neuroconn.inference.engine.torch_engine import Engine, sample_tile
 from neuroconn.inference.predictors import check_model
 from neuroconn.inference.prepare import constants_of
+from neuroconn.inference.seeds.bright import bright_chunks
 from neuroconn.network.blackbox import BlackBox
 from neuroconn.network.receptive import ReceptiveField, receptive_field
 from neuroconn.network.weights import Model, load_model

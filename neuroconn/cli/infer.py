@@ -164,7 +164,7 @@ def _rehearse(
 ) -> None:
     """Print what a run would take; results on stdout, what takes its time on stderr."""
     from neuroconn.cli.rehearse import estimate_lines
-    from neuroconn.inference.rehearsal import rehearse
+    from neuroconn.inference.rehearsal.rehearse import rehearse
 
     say = None if quiet else lambda line: click.echo(f"Dry run: {line} ...", err=True)
     estimate = rehearse(

@@ -15,9 +15,9 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from neuroconn.inference.events import Listener, Progress
-from neuroconn.inference.outlook import Forecast, duration
-from neuroconn.inference.quiet import Quiet
+from neuroconn.inference.watching.events import Listener, Progress
+from neuroconn.inference.watching.outlook import Forecast, duration
+from neuroconn.inference.watching.quiet import Quiet
 from neuroconn.view.recorder import RunRecorder
 
 _EVERY_S = 30.0

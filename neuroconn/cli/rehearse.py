@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from neuroconn.inference.estimate import Estimate, Measured
-    from neuroconn.inference.visits import Interval
+    from neuroconn.inference.rehearsal.estimate import Estimate, Measured
+    from neuroconn.inference.rehearsal.visits import Interval
 
 
 def estimate_lines(estimate: Estimate) -> Iterator[str]:
@@ -70,7 +70,7 @@ def _walk(estimate: Estimate) -> Iterator[tuple[str, str]]:
 
 
 def _cost(estimate: Estimate) -> Iterator[tuple[str, str]]:
-    from neuroconn.inference.outlook import duration
+    from neuroconn.inference.watching.outlook import duration
 
     seconds, hours = estimate.seconds, estimate.device_hours
     if seconds is None or hours is None:
@@ -106,7 +106,7 @@ def _hours(hours: float) -> str:
 
 
 def _bytes(size: float) -> str:
-    from neuroconn.inference.regrets import human
+    from neuroconn.inference.rehearsal.regrets import human
 
     return human(size)
 

@@ -34,6 +34,7 @@ def draining() -> Iterator[tuple[threading.Event, list[int]]]:
         Signals that came.
     """
     stop, caught = threading.Event(), list[int]()
+    ending: list[threading.Timer] = []
     terminals = [fd for fd in (1, 2) if _is_terminal(fd)]
 
     def ask_to_stop(number: int, _: object) -> None:
@@ -41,7 +42,7 @@ def draining() -> Iterator[tuple[threading.Event, list[int]]]:
             _let_go_of(terminals)
         caught.append(number)
         if stop.is_set():
-            _end_soon(128 + number)
+            ending.append(_end_soon(128 + number))
             sys.exit(128 + number)
         stop.set()
         with suppress(OSError):  # nobody may be left to read it
@@ -59,6 +60,9 @@ def draining() -> Iterator[tuple[threading.Event, list[int]]]:
     try:
         yield stop, caught
     finally:
+        # Everything that may not let go has: whoever called this in a process of theirs keeps it.
+        for timer in ending:
+            timer.cancel()
         for number in handled:
             signal.signal(number, before[number] or signal.SIG_DFL)
 
@@ -78,7 +82,8 @@ def _let_go_of(terminals: list[int]) -> None:
     os.close(void)
 
 
-def _end_soon(code: int) -> None:
+def _end_soon(code: int) -> threading.Timer:
     timer = threading.Timer(_GRACE_S, os._exit, [code])
     timer.daemon = True
     timer.start()
+    return timer

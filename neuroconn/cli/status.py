@@ -103,7 +103,7 @@ def line(found: Snapshot) -> str:
 
 def text(found: Snapshot) -> str:
     """Write where a run is as a few lines."""
-    from neuroconn.inference.outlook import duration
+    from neuroconn.inference.watching.outlook import duration
 
     grid = sum(found.chunks.values())
     lines = [
@@ -130,7 +130,7 @@ def text(found: Snapshot) -> str:
 
 def _pace(found: Snapshot) -> list[str]:
     from neuroconn.cli.progress import figure, total
-    from neuroconn.inference.outlook import Forecast, duration
+    from neuroconn.inference.watching.outlook import Forecast, duration
 
     low, likely, high = found.total
     forecast = Forecast(low, likely, high, "none")

@@ -37,7 +37,7 @@ def command(
     Exit code 0 means sound, 1 that something is damaged or missing. After --repair, run the same
     infer again: it computes the damaged chunks, and only those.
     """
-    from neuroconn.inference.output import find_run
+    from neuroconn.inference.output.run_folder import find_run
 
     if find_run(output) is not None:
         if against is not None:
@@ -63,7 +63,7 @@ def command(
 
 
 def _verify_map(ctx: click.Context, output: Path | str, *, repair: bool, as_json: bool) -> None:
-    from neuroconn.inference.verify import verify
+    from neuroconn.inference.output.verify import verify
 
     report = verify(output, repair=repair)
     if as_json:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from neuroconn.config.overlay import OverlaySettings
 from neuroconn.errors import UsageError, VolumeError
 from neuroconn.geometry import Box
-from neuroconn.inference.journal import Journal
+from neuroconn.inference.journal.journal import Journal
 from neuroconn.vaa3d.overlay import Unexplored, Window, avoid_powers_of_two, overlay, rgb
 from neuroconn.volume import Image, open_image, read_region
 from neuroconn.volume.address import Address, ObjectPath

@@ -9,7 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from neuroconn.inference.rehearsal import rehearse
+    from neuroconn.inference.rehearsal.rehearse import rehearse
     from neuroconn.inference.report import InferReport
     from neuroconn.inference.run import RunOptions, infer
 
@@ -17,7 +17,7 @@ _HOME = {
     "InferReport": "report",
     "RunOptions": "run",
     "infer": "run",
-    "rehearse": "rehearsal",
+    "rehearse": "rehearsal.rehearse",
 }
 
 __all__ = ["InferReport", "RunOptions", "infer", "rehearse"]

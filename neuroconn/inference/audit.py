@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from neuroconn.config.infer import AuditSettings
 from neuroconn.geometry import ZYX, ChunkGrid
-from neuroconn.inference.frontier import FAILED, NEURITE, UNEXPLORED, Frontier
+from neuroconn.inference.frontier.frontier import FAILED, NEURITE, UNEXPLORED, Frontier
 
 LEAST = 20
 """Probes of either kind that are never too many: fewer would prove nothing."""

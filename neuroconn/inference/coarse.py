@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuroconn.geometry import ZYX, Box, ChunkGrid
-from neuroconn.inference.at_once import at_once, threads_for
+from neuroconn.inference.journal.at_once import at_once, threads_for
 from neuroconn.volume.address import ObjectPath
 from neuroconn.volume.pyramid import reduce_block
 from neuroconn.volume.regions import read_region, write_region

@@ -23,23 +23,23 @@ from neuroconn.errors import InterruptedRunError
 from neuroconn.geometry import ZYX
 from neuroconn.inference.audit import Round, conclude, draw, is_due
 from neuroconn.inference.backends import Backend
-from neuroconn.inference.bright import chunk_scores
 from neuroconn.inference.coarse import build_pyramid
-from neuroconn.inference.events import EventLog, Listener
 from neuroconn.inference.executors import Executor
 from neuroconn.inference.flood import FloodWatch
-from neuroconn.inference.frontier import Frontier
+from neuroconn.inference.frontier.frontier import Frontier
 from neuroconn.inference.gaps import filled_parts
-from neuroconn.inference.journal import Journal
-from neuroconn.inference.journal_columns import with_gaps
-from neuroconn.inference.output import RunFolder
+from neuroconn.inference.journal.columns import with_gaps
+from neuroconn.inference.journal.journal import Journal
+from neuroconn.inference.output.resumption import audit_of, read_rounds, write_rounds
+from neuroconn.inference.output.run_folder import RunFolder
 from neuroconn.inference.plan import Plan
 from neuroconn.inference.predictors import PredictorFactory
 from neuroconn.inference.prepare import Job
 from neuroconn.inference.report import InferReport, make_report
-from neuroconn.inference.resumption import audit_of, read_rounds, write_rounds
+from neuroconn.inference.seeds.bright import chunk_scores
 from neuroconn.inference.walk import Tally, Walk
-from neuroconn.inference.watching import watching, write_page
+from neuroconn.inference.watching.events import EventLog, Listener
+from neuroconn.inference.watching.listeners import watching, write_page
 from neuroconn.volume.store import open_image
 
 logger = logging.getLogger(__name__)

@@ -9,7 +9,7 @@ import numpy as np
 
 from neuroconn.geometry import ZYX
 from neuroconn.inference.damage import BrainReader
-from neuroconn.inference.journal_line import Record
+from neuroconn.inference.journal.line import Record
 from neuroconn.volume.recorded import UNKNOWN
 from neuroconn.volume.store import Image
 

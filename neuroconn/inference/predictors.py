@@ -18,7 +18,7 @@ from neuroconn.inference.plan import Plan
 from neuroconn.inference.task import Context, Predictor, open_context
 
 if TYPE_CHECKING:
-    from neuroconn.inference.engine_memory import Room
+    from neuroconn.inference.engine.memory import Room
     from neuroconn.network.blackbox import BlackBox
 
 PredictorFactory: TypeAlias = Callable[[Plan, int, bool], Predictor]
@@ -41,7 +41,7 @@ def engine_predictor(plan: Plan, threads: int, exact: bool) -> Predictor:
         If the engine is not installed here, or its self-check fails.
     """
     # Imported here: the client of a cluster needs no torch, and `status` starts faster.
-    from neuroconn.inference.engine import Engine
+    from neuroconn.inference.engine.torch_engine import Engine
     from neuroconn.network import load_model
 
     model = load_model(plan.model)
@@ -109,7 +109,7 @@ def pick_engine(
             raise UsageError(
                 f"{package} is not installed here: pip install 'neuroconn[{extra}]' on every worker"
             )
-    from neuroconn.inference.engine_device import choose
+    from neuroconn.inference.engine.device import choose
 
     return choose(device, precision, kind, castable=architecture not in _FOREIGN)
 
@@ -121,7 +121,7 @@ def packages_of(kind: str, architecture: Mapping[str, Any]) -> tuple[str, ...]:
 
 def room() -> Room:
     """Return the memory this process sees; asked of every worker."""
-    from neuroconn.inference import engine_memory
+    from neuroconn.inference.engine import memory as engine_memory
 
     return engine_memory.room()
 
@@ -141,7 +141,7 @@ def check_room(plan: Plan, rooms: Sequence[Room]) -> None:
     UsageError
         With the numbers, and the largest chunk that would fit.
     """
-    from neuroconn.inference.engine_memory import check_memory
+    from neuroconn.inference.engine.memory import check_memory
     from neuroconn.network import load_model
 
     check_memory(

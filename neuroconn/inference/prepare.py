@@ -21,8 +21,8 @@ from neuroconn.inference.gaps import lost_objects
 from neuroconn.inference.identity import brain_identity, digest, run_identity
 from neuroconn.inference.plan import Plan
 from neuroconn.inference.predictors import packages_of, versions
-from neuroconn.inference.region import Region, parse_region, seeds_inside
-from neuroconn.inference.seeds import find_seeds
+from neuroconn.inference.seeds.find import find_seeds
+from neuroconn.inference.seeds.region import Region, parse_region, seeds_inside
 from neuroconn.network.card import ModelCard, load_card
 from neuroconn.network.normalisation import Constants
 from neuroconn.volume.address import Address, ObjectPath, address_of
@@ -129,9 +129,9 @@ def prepare(
     settings : InferSettings
         What decides the answer.
     seeds, seed_source, seed_units
-        As for :func:`neuroconn.inference.seeds.find_seeds`.
+        As for :func:`neuroconn.inference.seeds.find.find_seeds`.
     box, mask
-        As for :func:`neuroconn.inference.region.parse_region`.
+        As for :func:`neuroconn.inference.seeds.region.parse_region`.
 
     Raises
     ------

@@ -7,8 +7,8 @@ from typing import Any
 
 from neuroconn.geometry import ZYX
 from neuroconn.inference.audit import Audit
-from neuroconn.inference.frontier import Frontier
-from neuroconn.inference.output import RUN, RunFolder
+from neuroconn.inference.frontier.frontier import Frontier
+from neuroconn.inference.output.run_folder import RUN, RunFolder
 from neuroconn.inference.walk import Tally
 from neuroconn.volume.address import Address
 

@@ -13,12 +13,13 @@ from neuroconn.config.access import Access
 from neuroconn.config.infer import InferSettings
 from neuroconn.errors import InterruptedRunError
 from neuroconn.inference.backends import Backend, open_backend
-from neuroconn.inference.events import Listener
 from neuroconn.inference.exploration import Explorer
-from neuroconn.inference.frontier import Frontier
-from neuroconn.inference.journal import Journal
-from neuroconn.inference.metadata import keep_metadata
-from neuroconn.inference.output import RunFolder, check_output, create_output, level_of
+from neuroconn.inference.frontier.frontier import Frontier
+from neuroconn.inference.journal.journal import Journal
+from neuroconn.inference.output.metadata import keep_metadata
+from neuroconn.inference.output.recheck import forget_lost
+from neuroconn.inference.output.resumption import read_mask, resume, write_mask
+from neuroconn.inference.output.run_folder import RunFolder, check_output, create_output, level_of
 from neuroconn.inference.plan import Plan
 from neuroconn.inference.predictors import (
     PredictorFactory,
@@ -29,10 +30,9 @@ from neuroconn.inference.predictors import (
     room,
 )
 from neuroconn.inference.prepare import Job, check_disk, prepare
-from neuroconn.inference.recheck import forget_lost
 from neuroconn.inference.report import InferReport, make_report
-from neuroconn.inference.resumption import read_mask, resume, write_mask
 from neuroconn.inference.walk import Tally, window
+from neuroconn.inference.watching.events import Listener
 from neuroconn.volume.address import Address
 from neuroconn.volume.store import open_image
 

@@ -26,7 +26,7 @@ from neuroconn.inference.anchor import Anchor, is_brain, is_output, require_brai
 from neuroconn.inference.damage import NO_GAPS, BrainReader, Gaps
 from neuroconn.inference.durable import sync_object
 from neuroconn.inference.encoding import Coded, Encoding
-from neuroconn.inference.engine_errors import NonFiniteOutputError
+from neuroconn.inference.engine.errors import NonFiniteOutputError
 from neuroconn.inference.plan import Plan
 from neuroconn.inference.verdict import Verdict, assess
 from neuroconn.network.normalisation import Constants

@@ -21,14 +21,14 @@ from typing import Literal
 
 from neuroconn.errors import InterruptedRunError, NeuroconnError, StorageError
 from neuroconn.geometry import ZYX
-from neuroconn.inference.events import ChunkDone, EventLog, Listener, Progress
 from neuroconn.inference.executors import Batch, Executor, Returned
 from neuroconn.inference.failures import Retries
 from neuroconn.inference.flood import FloodWatch
-from neuroconn.inference.frontier import Frontier
-from neuroconn.inference.journal import Journal
-from neuroconn.inference.records import failure_record, outcome_record
+from neuroconn.inference.frontier.frontier import Frontier
+from neuroconn.inference.journal.journal import Journal
+from neuroconn.inference.journal.records import failure_record, outcome_record
 from neuroconn.inference.task import Failure, Outcome
+from neuroconn.inference.watching.events import ChunkDone, EventLog, Listener, Progress
 
 logger = logging.getLogger(__name__)
 

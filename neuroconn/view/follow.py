@@ -15,16 +15,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuroconn.geometry import ChunkGrid
-from neuroconn.inference.folder import open_folder
-from neuroconn.inference.frontier import Frontier
-from neuroconn.inference.journal import read_identity
-from neuroconn.inference.journal_columns import FAILED, Ledger, Rows, sound_end
-from neuroconn.inference.outlook import Outlook, Pace
-from neuroconn.inference.output import RunFolder, require_run
-from neuroconn.inference.replay import apply_rows
+from neuroconn.inference.frontier.frontier import Frontier
+from neuroconn.inference.journal.columns import FAILED, Ledger, Rows, sound_end
+from neuroconn.inference.journal.journal import read_identity
+from neuroconn.inference.journal.replay import apply_rows
+from neuroconn.inference.output.folder import open_folder
+from neuroconn.inference.output.resumption import audit_of, read_mask, read_rounds
+from neuroconn.inference.output.run_folder import RunFolder, require_run
 from neuroconn.inference.report import exceptions
-from neuroconn.inference.resumption import audit_of, read_mask, read_rounds
-from neuroconn.inference.samples import Session, Sessions
+from neuroconn.inference.watching.outlook import Outlook, Pace
+from neuroconn.inference.watching.samples import Session, Sessions
 from neuroconn.view.recorder import ChunkTimes
 from neuroconn.view.tail import journal_tail, log_tail
 from neuroconn.volume.address import Address, address_of

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from neuroconn.inference.frontier import NAMES
+from neuroconn.inference.frontier.frontier import NAMES
 from neuroconn.view.pictures import Picture, stretch
 from neuroconn.volume.store import Image
 
@@ -45,7 +45,7 @@ def cells(state: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], ...]:
     Parameters
     ----------
     state : ndarray of uint8, shape (z, y, x)
-        As of :class:`neuroconn.inference.frontier.Frontier`.
+        As of :class:`neuroconn.inference.frontier.frontier.Frontier`.
 
     Returns
     -------

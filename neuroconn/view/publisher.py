@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from neuroconn.inference.events import Progress
-from neuroconn.inference.frontier import MASKED
+from neuroconn.inference.frontier.frontier import MASKED
+from neuroconn.inference.watching.events import Progress
 from neuroconn.view.projection import AXES, RANKS, View, cells
 from neuroconn.view.recorder import RunRecorder
 

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuroconn.geometry import ZYX
-from neuroconn.inference.events import ChunkDone, Progress
-from neuroconn.inference.outlook import Outlook, Pace
-from neuroconn.inference.trail import Trail
+from neuroconn.inference.watching.events import ChunkDone, Progress
+from neuroconn.inference.watching.outlook import Outlook, Pace
+from neuroconn.inference.watching.trail import Trail
 
 SECONDS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500)
 """Upper ends of the classes that times of chunks are counted in; one more has no end."""

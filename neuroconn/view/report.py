@@ -17,9 +17,9 @@ import numpy as np
 
 from neuroconn.errors import NeuroconnError
 from neuroconn.geometry import ZYX, ChunkGrid
-from neuroconn.inference.frontier import EMPTY, NEURITE, Frontier
-from neuroconn.inference.resumption import audit_of
-from neuroconn.inference.samples import Session
+from neuroconn.inference.frontier.frontier import EMPTY, NEURITE, Frontier
+from neuroconn.inference.output.resumption import audit_of
+from neuroconn.inference.watching.samples import Session
 from neuroconn.view.follow import Follower, Snapshot
 from neuroconn.view.projection import View, brain_views
 from neuroconn.view.recorder import ChunkTimes

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from neuroconn.inference.samples import Sample, Session
+from neuroconn.inference.watching.samples import Sample, Session
 from neuroconn.view.charts import Axis, bar_chart, line_chart
 from neuroconn.view.recorder import SECONDS, ChunkTimes
 

@@ -10,8 +10,8 @@ from importlib.resources import files
 from typing import Any
 
 from neuroconn._version import __version__
-from neuroconn.inference.outlook import duration
-from neuroconn.inference.samples import Session
+from neuroconn.inference.watching.outlook import duration
+from neuroconn.inference.watching.samples import Session
 from neuroconn.view.report import RunFacts
 from neuroconn.view.report_curves import course_charts, times_chart
 from neuroconn.view.report_map import COLOURS, map_svg

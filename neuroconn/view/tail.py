@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Protocol
 
-from neuroconn.inference.folder import LocalFolder, open_folder
+from neuroconn.inference.output.folder import LocalFolder, open_folder
 from neuroconn.volume.address import Address
 
 _BLOCK = 1 << 23

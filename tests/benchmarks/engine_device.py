@@ -25,7 +25,7 @@ import numpy as np
 import torch
 
 from neuroconn.inference.encoding import Encoding
-from neuroconn.inference.engine import Engine, sample_tile
+from neuroconn.inference.engine.torch_engine import Engine, sample_tile
 from neuroconn.network import Constants, Model, ModelCard, Normalisation, UNet
 
 CONSTANTS = Constants("asinh", offset=300, divisor=100)

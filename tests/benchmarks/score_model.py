@@ -39,7 +39,7 @@ def predictor(model: str, *, threads: int | None = None) -> Predict:
     threads : int, optional
         Threads of torch.
     """
-    from neuroconn.inference.engine import Engine
+    from neuroconn.inference.engine.torch_engine import Engine
     from neuroconn.network import load_model
 
     loaded = load_model(model)

@@ -16,8 +16,8 @@ from neuroconn.config.infer import InferSettings
 from neuroconn.errors import UsageError
 from neuroconn.evaluation import Scores
 from neuroconn.geometry import ZYX
-from neuroconn.inference.frontier import Frontier
-from neuroconn.inference.journal import Journal
+from neuroconn.inference.frontier.frontier import Frontier
+from neuroconn.inference.journal.journal import Journal
 from neuroconn.inference.verdict import Verdict
 
 WALKS = 100

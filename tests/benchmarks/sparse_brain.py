@@ -17,16 +17,16 @@ from neuroconn.annotation import Forest
 from neuroconn.config.infer import AuditSettings, EvidenceRules
 from neuroconn.geometry import ZYX, Box, ChunkGrid, Frame, Level
 from neuroconn.inference.audit import Audit, Round, conclude
-from neuroconn.inference.bright import chunk_scores
 from neuroconn.inference.encoding import Encoding
-from neuroconn.inference.events import EventLog
 from neuroconn.inference.executors import SerialExecutor
 from neuroconn.inference.exploration import probe
-from neuroconn.inference.frontier import Frontier
-from neuroconn.inference.journal import Journal
+from neuroconn.inference.frontier.frontier import Frontier
+from neuroconn.inference.journal.journal import Journal
+from neuroconn.inference.seeds.bright import chunk_scores
 from neuroconn.inference.task import Outcome
 from neuroconn.inference.verdict import ALL_DIRECTIONS, Verdict, assess
 from neuroconn.inference.walk import Walk
+from neuroconn.inference.watching.events import EventLog
 from neuroconn.phantom import Growth, Phantom, grow
 from neuroconn.phantom.items import Centrelines
 from neuroconn.volume.regions import write_region

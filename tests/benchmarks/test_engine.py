@@ -27,7 +27,7 @@ MEASURE = """
 import json, sys, time
 import torch
 from engine_device import CONSTANTS, ENCODING, model
-from neuroconn.inference.engine import Engine, sample_tile
+from neuroconn.inference.engine.torch_engine import Engine, sample_tile
 from neuroconn.network import keep_pages
 
 side, threads, rounds, *kinds = sys.argv[1:]

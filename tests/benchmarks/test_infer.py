@@ -24,14 +24,14 @@ from workloads import CORES, no_network, phantom_brain, shipped_or, untrained
 from neuroconn import ChunkGrid, infer
 from neuroconn.config.infer import EvidenceRules, InferSettings
 from neuroconn.geometry import ZYX
-from neuroconn.inference.events import EventLog
 from neuroconn.inference.executors import SerialExecutor
-from neuroconn.inference.frontier import Frontier
-from neuroconn.inference.journal import Journal
+from neuroconn.inference.frontier.frontier import Frontier
+from neuroconn.inference.journal.journal import Journal
 from neuroconn.inference.report import InferReport
 from neuroconn.inference.task import Outcome
 from neuroconn.inference.verdict import Verdict
 from neuroconn.inference.walk import Walk
+from neuroconn.inference.watching.events import EventLog
 
 WORKERS = ("sync", "local:1", "local:2")
 TINY = InferSettings(

@@ -14,7 +14,7 @@ from workloads import phantom_brain, shipped_or, untrained
 
 from neuroconn import load_model, open_image
 from neuroconn.config.infer import InferSettings
-from neuroconn.inference.engine_seam import Seam, seam_errors
+from neuroconn.inference.engine.seam import Seam, seam_errors
 from neuroconn.inference.prepare import constants_of
 from neuroconn.network import receptive_field
 

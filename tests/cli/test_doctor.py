@@ -14,7 +14,7 @@ from neuroconn.cli import main
 from neuroconn.doctor import Machine, doctor, known_trouble
 from neuroconn.errors import ModelError
 from neuroconn.geometry import Frame, plan_levels
-from neuroconn.inference.engine_memory import Room
+from neuroconn.inference.engine.memory import Room
 from neuroconn.network import ModelCard, Normalisation, UNet, save_model
 from neuroconn.volume import create_image, write_region
 

@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.live import Live
 
 from neuroconn.cli.progress import Lines, Panel, page_lines, walk_progress
-from neuroconn.inference.events import Progress
+from neuroconn.inference.watching.events import Progress
 
 NOW = Progress(
     done=12,

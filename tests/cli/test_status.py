@@ -9,8 +9,8 @@ from click.testing import CliRunner, Result
 from fakes import CHUNKS, SETTINGS, fake_predictor, fibre, save_brain, save_card
 
 from neuroconn.cli import main
-from neuroconn.inference.events import Progress
 from neuroconn.inference.run import infer
+from neuroconn.inference.watching.events import Progress
 
 
 class Run:

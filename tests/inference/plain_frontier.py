@@ -16,7 +16,7 @@ ALL = (1 << 26) - 1
 
 
 class PlainFrontier:
-    """As :class:`neuroconn.inference.frontier.Frontier`, in dictionaries."""
+    """As :class:`neuroconn.inference.frontier.frontier.Frontier`, in dictionaries."""
 
     def __init__(
         self,

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from neuroconn.config.infer import AuditSettings
 from neuroconn.geometry import ZYX, ChunkGrid
 from neuroconn.inference.audit import Round, conclude, draw, is_due, missed_share
-from neuroconn.inference.frontier import Frontier
+from neuroconn.inference.frontier.frontier import Frontier
 from neuroconn.inference.verdict import Verdict
 
 GRID = ChunkGrid((4, 5, 6), (1, 1, 1))

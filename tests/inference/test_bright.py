@@ -14,8 +14,8 @@ from scipy import ndimage
 from test_seeds import GRID, store
 
 from neuroconn.geometry import ZYX, Box, ChunkGrid
-from neuroconn.inference import bright
-from neuroconn.inference.bright import (
+from neuroconn.inference.seeds import bright
+from neuroconn.inference.seeds.bright import (
     Scan,
     bright_chunks,
     bright_voxels,
@@ -23,7 +23,7 @@ from neuroconn.inference.bright import (
     chunk_scores,
     outliers,
 )
-from neuroconn.inference.ridges import halo, responses
+from neuroconn.inference.seeds.ridges import halo, responses
 from neuroconn.phantom import Growth, Neurites, Optics, Phantom, PhantomSettings, Tissue, grow
 from neuroconn.volume import Image, open_image
 

@@ -14,7 +14,7 @@ from fakes import SHAPE, stored_bytes
 
 from neuroconn.cli import main
 from neuroconn.geometry import ZYX
-from neuroconn.inference.journal_line import Record
+from neuroconn.inference.journal.line import Record
 
 pytestmark = pytest.mark.cluster
 

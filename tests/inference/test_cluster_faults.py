@@ -23,10 +23,10 @@ from fakes import (
 
 from neuroconn import sites
 from neuroconn.errors import InterruptedRunError
-from neuroconn.inference.events import Progress
-from neuroconn.inference.journal import Journal
+from neuroconn.inference.journal.journal import Journal
 from neuroconn.inference.report import InferReport
 from neuroconn.inference.run import infer
+from neuroconn.inference.watching.events import Progress
 
 pytestmark = pytest.mark.cluster
 

@@ -24,9 +24,9 @@ from fakes import CHUNKS, SETTINGS, fake_predictor, fibre, save_brain, save_card
 from neuroconn.cli import main
 from neuroconn.config.access import Access
 from neuroconn.config.presets import folder, list_sites
-from neuroconn.inference.events import Progress
 from neuroconn.inference.report import InferReport
 from neuroconn.inference.run import infer
+from neuroconn.inference.watching.events import Progress
 from neuroconn.sites.certificate import write_certificates
 from neuroconn.sites.site import find
 from neuroconn.sites.start import start

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from fakes import SETTINGS, fake_predictor, fibre, save_brain, save_card
 
-from neuroconn.inference import object_lock
-from neuroconn.inference.journal import Journal
+from neuroconn.inference.journal import object_lock
+from neuroconn.inference.journal.journal import Journal
+from neuroconn.inference.output.verify import verify
 from neuroconn.inference.run import infer
-from neuroconn.inference.verify import verify
 from neuroconn.volume.address import ObjectPath
 from neuroconn.volume.object_store import ZarrObjects
 from neuroconn.volume.objects import Objects

@@ -13,8 +13,14 @@ from torch import nn
 
 from neuroconn.errors import HaloError, UsageError
 from neuroconn.geometry import ZYX
-from neuroconn.inference import engine_device, engine_prepare
-from neuroconn.inference.engine import Engine, NonFiniteOutputError, choose, sample_tile
+from neuroconn.inference.engine import device as engine_device
+from neuroconn.inference.engine import folding as engine_prepare
+from neuroconn.inference.engine.torch_engine import (
+    Engine,
+    NonFiniteOutputError,
+    choose,
+    sample_tile,
+)
 from neuroconn.network import Constants, Model, ModelCard, Normalisation, UNet, receptive_field
 
 CARD = ModelCard(name="test", clip=10, normalisation=Normalisation(), spacing_um=(1, 1, 1))

@@ -11,10 +11,10 @@ from torch import Tensor
 
 from neuroconn.errors import UsageError
 from neuroconn.geometry import ZYX
-from neuroconn.inference import engine_device
 from neuroconn.inference.encoding import Encoding
-from neuroconn.inference.engine import Engine, sample_tile
-from neuroconn.inference.engine_body import TorchBody, quantise, with_less_memory
+from neuroconn.inference.engine import device as engine_device
+from neuroconn.inference.engine.body import TorchBody, quantise, with_less_memory
+from neuroconn.inference.engine.torch_engine import Engine, sample_tile
 from neuroconn.network import Constants, Model, ModelCard, Normalisation, UNet
 
 CARD = ModelCard(name="test", clip=10, normalisation=Normalisation(), spacing_um=(1, 1, 1))

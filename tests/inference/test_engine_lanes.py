@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from neuroconn.inference.encoding import Encoding
-from neuroconn.inference.engine import Engine
-from neuroconn.inference.engine_lanes import HostLane, Lanes, Mark, StreamLane, lanes_of
-from neuroconn.inference.engine_slots import Slots
+from neuroconn.inference.engine.lanes import HostLane, Lanes, Mark, StreamLane, lanes_of
+from neuroconn.inference.engine.slots import Slots
+from neuroconn.inference.engine.torch_engine import Engine
 from neuroconn.network import Constants, Model, ModelCard, Normalisation, UNet
 
 

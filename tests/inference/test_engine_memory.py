@@ -8,16 +8,16 @@ from pathlib import Path
 import pytest
 
 from neuroconn.errors import UsageError
-from neuroconn.inference.engine_device import has_bfloat16
-from neuroconn.inference.engine_memory import Room, check_memory, predict_memory, room
+from neuroconn.inference.engine.device import has_bfloat16
+from neuroconn.inference.engine.memory import Room, check_memory, predict_memory, room
 from neuroconn.network import UNet
 
 MEASURE = """
 import json, re, sys
 from pathlib import Path
 import numpy as np
-from neuroconn.inference.engine import Engine, sample_tile
-from neuroconn.inference.engine_memory import predict_memory
+from neuroconn.inference.engine.torch_engine import Engine, sample_tile
+from neuroconn.inference.engine.memory import predict_memory
 from neuroconn.network import Model, ModelCard, Normalisation, UNet
 
 def peak():

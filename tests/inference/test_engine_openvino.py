@@ -15,9 +15,14 @@ from torch import nn
 from neuroconn import infer, open_volume
 from neuroconn.errors import HaloError, UsageError
 from neuroconn.geometry import ZYX
-from neuroconn.inference import engine_device
 from neuroconn.inference.encoding import Encoding
-from neuroconn.inference.engine import Engine, NonFiniteOutputError, choose, sample_tile
+from neuroconn.inference.engine import device as engine_device
+from neuroconn.inference.engine.torch_engine import (
+    Engine,
+    NonFiniteOutputError,
+    choose,
+    sample_tile,
+)
 from neuroconn.network import Constants, Model, ModelCard, Normalisation, UNet, save_model
 
 # Not importorskip: a plain import of OpenVINO leaves a folder in the home of who runs the tests.
@@ -149,7 +154,7 @@ def test_a_walk_with_it_is_that_with_torch_to_a_code(tmp_path: Path) -> None:
 
 def test_using_it_leaves_nothing_in_the_home_folder(tmp_path: Path) -> None:
     script = (
-        "from neuroconn.inference.engine_openvino import import_openvino\n"
+        "from neuroconn.inference.engine.openvino_engine import import_openvino\n"
         "print(import_openvino().Core().available_devices)"
     )
 
@@ -163,3 +168,24 @@ def test_using_it_leaves_nothing_in_the_home_folder(tmp_path: Path) -> None:
 
     assert "CPU" in out.stdout
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_signal_after_compiling_reaches_its_handler() -> None:
+    """In its own process: where this fails, the process crashes."""
+    code = (
+        "import os, signal, numpy as np\n"
+        "from neuroconn.inference.engine.torch_engine import Engine\n"
+        "from neuroconn.network import ModelCard, Normalisation, UNet\n"
+        "from neuroconn.network.weights import Model\n"
+        "card = ModelCard(name='u', clip=10, normalisation=Normalisation(), spacing_um=(1, 1, 1))\n"
+        "model = Model(UNet(levels=1, width=2).eval(), card)\n"
+        "engine = Engine(model, kind='openvino', device='cpu', tile=(8, 8, 8))\n"
+        "engine.predict(np.zeros((8, 8, 8), np.float32))\n"
+        "caught = []\n"
+        "signal.signal(signal.SIGINT, lambda number, frame: caught.append(number))\n"
+        "os.kill(os.getpid(), signal.SIGINT)\n"
+        "print(caught)\n"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+
+    assert (run.returncode, run.stdout.strip()) == (0, "[2]"), run.stderr

@@ -6,8 +6,8 @@ import torch
 from torch import nn
 
 from neuroconn.errors import UsageError
-from neuroconn.inference.engine_check import sample_tile
-from neuroconn.inference.engine_reach import SHARES, effective_radii, tile_side
+from neuroconn.inference.engine.reach import SHARES, effective_radii, tile_side
+from neuroconn.inference.engine.self_check import sample_tile
 from neuroconn.network import Model, ModelCard, Normalisation, UNet, receptive_field
 
 CARD = ModelCard(name="test", clip=10, normalisation=Normalisation(), spacing_um=(1, 1, 1))

@@ -7,7 +7,7 @@ from torch import nn
 
 from neuroconn.errors import HaloError
 from neuroconn.geometry import Frame, plan_levels
-from neuroconn.inference.engine_seam import seam_errors
+from neuroconn.inference.engine.seam import seam_errors
 from neuroconn.network import Constants, Model, ModelCard, Normalisation, UNet
 from neuroconn.volume import create_image, write_region
 from neuroconn.volume.store import Image

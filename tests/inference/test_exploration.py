@@ -24,12 +24,12 @@ from fakes import (
 from neuroconn.config.infer import AuditSettings, InferSettings
 from neuroconn.errors import InterruptedRunError, NeuroconnError, OutputError, UsageError
 from neuroconn.inference import exploration
-from neuroconn.inference.events import Progress
-from neuroconn.inference.journal import Journal
+from neuroconn.inference.journal.journal import Journal
+from neuroconn.inference.output.status import status
+from neuroconn.inference.output.verify import verify
 from neuroconn.inference.report import InferReport
 from neuroconn.inference.run import infer
-from neuroconn.inference.status import status
-from neuroconn.inference.verify import verify
+from neuroconn.inference.watching.events import Progress
 from neuroconn.volume.store import open_image
 
 Run = Callable[..., InferReport]

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from neuroconn.geometry import DIRECTIONS, ZYX, ChunkGrid
-from neuroconn.inference.frontier import NAMES, Frontier
+from neuroconn.inference.frontier.frontier import NAMES, Frontier
 from neuroconn.inference.verdict import Verdict
 
 ALL = (1 << 26) - 1

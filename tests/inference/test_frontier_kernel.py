@@ -7,7 +7,7 @@ import pytest
 from plain_frontier import ALL, PlainFrontier
 
 from neuroconn.geometry import ZYX, ChunkGrid
-from neuroconn.inference.frontier import Frontier
+from neuroconn.inference.frontier.frontier import Frontier
 from neuroconn.inference.verdict import Verdict
 
 

@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 
 from neuroconn.errors import OutputError, StorageError
 from neuroconn.geometry import ChunkGrid
-from neuroconn.inference import journal_file
-from neuroconn.inference.frontier import Frontier
-from neuroconn.inference.journal import Journal, Record
+from neuroconn.inference.frontier.frontier import Frontier
+from neuroconn.inference.journal import file as journal_file
+from neuroconn.inference.journal.journal import Journal, Record
 from neuroconn.inference.verdict import Verdict
 
 IDENTITY = {"model": "ab12", "rules": {"threshold": 8.0, "rule": "evidence"}, "chunk": (64, 64, 64)}
@@ -274,7 +274,7 @@ def test_a_folder_that_cannot_be_made_is_a_storage_error(tmp_path: Path) -> None
 APPEND_FOREVER = """
 import sys
 from pathlib import Path
-from neuroconn.inference.journal import Journal, Record
+from neuroconn.inference.journal.journal import Journal, Record
 folder = Path(sys.argv[1])
 open_ = Journal.open if Journal.exists(folder) else Journal.create
 with open_(folder, {"model": "x"}) as journal:

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 
 from neuroconn.errors import NeuroconnError
 from neuroconn.geometry import ZYX, ChunkGrid
-from neuroconn.inference.frontier import Frontier
-from neuroconn.inference.journal import Journal
-from neuroconn.inference.journal_columns import ROW, Ledger, parse_lines, sound_end, with_gaps
-from neuroconn.inference.journal_line import STATUSES, Record
-from neuroconn.inference.replay import replay
+from neuroconn.inference.frontier.frontier import Frontier
+from neuroconn.inference.journal.columns import ROW, Ledger, parse_lines, sound_end, with_gaps
+from neuroconn.inference.journal.journal import Journal
+from neuroconn.inference.journal.line import STATUSES, Record
+from neuroconn.inference.journal.replay import replay
 
 ALL = (1 << 26) - 1
 GRID = ChunkGrid((3, 4, 5), (1, 1, 1))
@@ -208,7 +208,7 @@ def test_blocks_are_whole_lines_and_leave_out_the_torn_end(
     with journal.path.open("ab") as file:
         file.write(json.dumps({"zyx": [0, 0, 0]}).encode())
     for size in (1, 150, 10**6):
-        monkeypatch.setattr("neuroconn.inference.journal._BLOCK", size)
+        monkeypatch.setattr("neuroconn.inference.journal.journal._BLOCK", size)
 
         blocks = list(Journal.read(tmp_path / "run").blocks())
 

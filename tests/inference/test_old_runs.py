@@ -9,10 +9,10 @@ from fakes import FIBRE, SEED, SETTINGS, fake_predictor, fibre, save_brain, save
 
 from neuroconn.config.infer import InferSettings
 from neuroconn.errors import OutputError
+from neuroconn.inference.output.status import status
+from neuroconn.inference.output.verify import verify
 from neuroconn.inference.report import InferReport
 from neuroconn.inference.run import infer
-from neuroconn.inference.status import status
-from neuroconn.inference.verify import verify
 
 # The run folder as it was written then, after three of the five chunks.
 IDENTITY = {

@@ -19,13 +19,13 @@ from flaky import Proxy, at_random, proxy_of
 from neuroconn.errors import InterruptedRunError, OutputError
 from neuroconn.evaluation import evaluate
 from neuroconn.exporter import export
-from neuroconn.inference.events import Progress
-from neuroconn.inference.journal import Journal, Record
-from neuroconn.inference.output import RunFolder, require_run
+from neuroconn.inference.journal.journal import Journal, Record
+from neuroconn.inference.output.run_folder import RunFolder, require_run
+from neuroconn.inference.output.status import status
+from neuroconn.inference.output.verify import verify
 from neuroconn.inference.report import InferReport
 from neuroconn.inference.run import infer
-from neuroconn.inference.status import status
-from neuroconn.inference.verify import verify
+from neuroconn.inference.watching.events import Progress
 from neuroconn.volume import connection
 from neuroconn.volume.address import ObjectPath, address_of
 from neuroconn.volume.connection import Patience

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from neuroconn.inference.outlook import Eta, Forecast, Outlook, Pace
-from neuroconn.inference.trail import Trail
+from neuroconn.inference.watching.outlook import Eta, Forecast, Outlook, Pace
+from neuroconn.inference.watching.trail import Trail
 
 Cell = tuple[int, int, int]
 SIDE = 48

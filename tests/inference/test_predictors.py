@@ -18,7 +18,7 @@ from neuroconn import infer, open_volume
 from neuroconn.config.infer import InferSettings
 from neuroconn.errors import ClusterError, HaloError, ModelError, UsageError
 from neuroconn.inference import predictors
-from neuroconn.inference.engine_memory import Room
+from neuroconn.inference.engine.memory import Room
 from neuroconn.inference.predictors import check_model, check_room, engine_picker, engine_predictor
 from neuroconn.inference.prepare import prepare
 from neuroconn.network import UNet

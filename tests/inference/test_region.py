@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from neuroconn.errors import UsageError, VolumeError
 from neuroconn.geometry import ZYX, Box, ChunkGrid, Frame, plan_levels
-from neuroconn.inference import masks
-from neuroconn.inference.masks import Mask, mask_chunks, mask_factor
-from neuroconn.inference.region import Region, box_chunks, parse_region, seeds_inside
+from neuroconn.inference.seeds import masks
+from neuroconn.inference.seeds.masks import Mask, mask_chunks, mask_factor
+from neuroconn.inference.seeds.region import Region, box_chunks, parse_region, seeds_inside
 from neuroconn.volume import Image, create_image
 from neuroconn.volume.regions import write_region
 

@@ -25,13 +25,13 @@ from hypothesis import strategies as st
 from neuroconn.config.infer import AuditSettings
 from neuroconn.errors import OutputError, UsageError
 from neuroconn.geometry import ChunkGrid
-from neuroconn.inference import rehearsal
-from neuroconn.inference.costs import touched
-from neuroconn.inference.estimate import Estimate
-from neuroconn.inference.regrets import human
-from neuroconn.inference.rehearsal import rehearse
+from neuroconn.inference.rehearsal import rehearse as rehearsal
+from neuroconn.inference.rehearsal.costs import touched
+from neuroconn.inference.rehearsal.estimate import Estimate
+from neuroconn.inference.rehearsal.regrets import human
+from neuroconn.inference.rehearsal.rehearse import rehearse
+from neuroconn.inference.rehearsal.trials import Trial
 from neuroconn.inference.run import infer
-from neuroconn.inference.trials import Trial
 from neuroconn.volume.codecs import packed_bytes
 
 Rehearse = Callable[..., Estimate]

@@ -35,11 +35,12 @@ from neuroconn.errors import (
     StorageError,
     UsageError,
 )
-from neuroconn.inference import prepare, verify
-from neuroconn.inference.events import Progress
-from neuroconn.inference.journal import Journal
+from neuroconn.inference import prepare
+from neuroconn.inference.journal.journal import Journal
+from neuroconn.inference.output import verify
 from neuroconn.inference.report import InferReport
 from neuroconn.inference.run import infer
+from neuroconn.inference.watching.events import Progress
 from neuroconn.network import ModelCard, Normalisation, UNet, load_model, save_model
 from neuroconn.volume.regions import read_region
 from neuroconn.volume.store import open_image

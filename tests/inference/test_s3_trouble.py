@@ -23,10 +23,10 @@ from flaky import Proxy, proxy_of
 
 from neuroconn.cli import main
 from neuroconn.errors import NeuroconnError, OutputError, StorageError, VolumeError
-from neuroconn.inference.journal import Journal
+from neuroconn.inference.journal.journal import Journal
+from neuroconn.inference.output.verify import verify
 from neuroconn.inference.report import InferReport
 from neuroconn.inference.run import infer
-from neuroconn.inference.verify import verify
 from neuroconn.volume import connection, open_volume
 from neuroconn.volume.address import ObjectPath
 from neuroconn.volume.connection import Patience

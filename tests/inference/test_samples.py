@@ -9,10 +9,10 @@ import pytest
 from fakes import CHUNKS, SEED, SETTINGS, fake_predictor, fibre, save_brain, save_card
 
 from neuroconn.errors import InterruptedRunError
-from neuroconn.inference.events import EventLog, Progress
-from neuroconn.inference.output import require_run
+from neuroconn.inference.output.run_folder import require_run
 from neuroconn.inference.run import infer
-from neuroconn.inference.samples import Sampler, Sessions
+from neuroconn.inference.watching.events import EventLog, Progress
+from neuroconn.inference.watching.samples import Sampler, Sessions
 
 START = Progress(0, 0, 0, 0, queued=9, in_flight=1, slots=2, inferred=0, seconds=0, model_seconds=0)
 

@@ -26,10 +26,10 @@ from fakes import (
 )
 
 from neuroconn.errors import ClusterError, InterruptedRunError
-from neuroconn.inference import verify
-from neuroconn.inference.events import Progress
-from neuroconn.inference.journal import Journal
+from neuroconn.inference.journal.journal import Journal
+from neuroconn.inference.output import verify
 from neuroconn.inference.run import infer
+from neuroconn.inference.watching.events import Progress
 
 pytestmark = pytest.mark.cluster
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from neuroconn.annotation.points import write_marker
 from neuroconn.errors import AnnotationError, UsageError
 from neuroconn.geometry import ZYX, ChunkGrid, Frame, plan_levels
-from neuroconn.inference.seeds import find_seeds, parse_points, voxel_chunks
+from neuroconn.inference.seeds.find import find_seeds, parse_points, voxel_chunks
 from neuroconn.volume import Image, create_image, intensity_statistics
 from neuroconn.volume.pyramid import reduce_block
 from neuroconn.volume.regions import write_region

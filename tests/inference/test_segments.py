@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from neuroconn.inference import segments
-from neuroconn.inference.segments import Segment, Segments, SegmentTail, choose, groups
+from neuroconn.inference.journal import segments
+from neuroconn.inference.journal.segments import Segment, Segments, SegmentTail, choose, groups
 
 
 class Crash(BaseException):

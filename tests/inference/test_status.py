@@ -5,9 +5,9 @@ from fakes import CHUNKS, SEED, SETTINGS, fake_predictor, fibre, save_brain, sav
 
 from neuroconn.config.infer import InferSettings
 from neuroconn.errors import OutputError
-from neuroconn.inference.journal import Journal
+from neuroconn.inference.journal.journal import Journal
+from neuroconn.inference.output.status import status
 from neuroconn.inference.run import infer
-from neuroconn.inference.status import status
 
 
 @pytest.fixture

@@ -22,8 +22,8 @@ from fakes import (
 from neuroconn.errors import ClusterError, StorageError
 from neuroconn.geometry import Box
 from neuroconn.inference import task
-from neuroconn.inference.engine_errors import NonFiniteOutputError
-from neuroconn.inference.output import create_output, level_of
+from neuroconn.inference.engine.errors import NonFiniteOutputError
+from neuroconn.inference.output.run_folder import create_output, level_of
 from neuroconn.inference.plan import Plan
 from neuroconn.inference.predictors import open_worker_context
 from neuroconn.inference.prepare import prepare

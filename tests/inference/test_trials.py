@@ -6,8 +6,8 @@ import pytest
 
 from neuroconn.geometry import ChunkGrid
 from neuroconn.inference.executors import Batch, Returned
+from neuroconn.inference.rehearsal.trials import Trial, _infer
 from neuroconn.inference.task import Failure, Outcome
-from neuroconn.inference.trials import Trial, _infer
 from neuroconn.inference.verdict import Verdict
 
 GRID = ChunkGrid((1, 1, 1000), (1, 1, 1))

@@ -4,9 +4,9 @@ import pytest
 from fakes import SEED, SETTINGS, fake_predictor, fibre, save_brain, save_card, stored_bytes
 
 from neuroconn.errors import OutputError
-from neuroconn.inference.journal import Journal
+from neuroconn.inference.journal.journal import Journal
+from neuroconn.inference.output.verify import verify
 from neuroconn.inference.run import infer
-from neuroconn.inference.verify import verify
 
 
 def run(folder: Path) -> int:

@@ -10,8 +10,8 @@ from test_bright import phantom
 from test_seeds import store
 
 from neuroconn.geometry import ChunkGrid
-from neuroconn.inference.bright import chunk_scores
-from neuroconn.inference.visits import Interval, Strata, visits_per_neurite
+from neuroconn.inference.rehearsal.visits import Interval, Strata, visits_per_neurite
+from neuroconn.inference.seeds.bright import chunk_scores
 
 Look: TypeAlias = tuple[NDArray[np.float32], NDArray[np.bool_]]
 

@@ -11,15 +11,15 @@ from hypothesis import strategies as st
 
 from neuroconn.errors import InterruptedRunError, StorageError
 from neuroconn.geometry import ZYX, ChunkGrid
-from neuroconn.inference.events import EventLog, Progress
 from neuroconn.inference.executors import Batch, Returned, SerialExecutor, ThreadExecutor
 from neuroconn.inference.failures import Retries
-from neuroconn.inference.frontier import Frontier
-from neuroconn.inference.journal import Journal
-from neuroconn.inference.replay import replay
+from neuroconn.inference.frontier.frontier import Frontier
+from neuroconn.inference.journal.journal import Journal
+from neuroconn.inference.journal.replay import replay
 from neuroconn.inference.task import Failure, Outcome
 from neuroconn.inference.verdict import Verdict, opened
 from neuroconn.inference.walk import Walk, window
+from neuroconn.inference.watching.events import EventLog, Progress
 
 GRID = ChunkGrid((4, 5, 6), (1, 1, 1))
 SEED = (1, 2, 3)

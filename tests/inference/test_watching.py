@@ -8,11 +8,11 @@ import pytest
 from fakes import CHUNKS, SETTINGS, fake_predictor, fibre, save_brain, save_card, stored_bytes
 
 from neuroconn.inference.backends import LocalBackend
-from neuroconn.inference.events import Progress
-from neuroconn.inference.quiet import Quiet
 from neuroconn.inference.run import infer
-from neuroconn.inference.samples import Sampler
-from neuroconn.inference.watching import run_name
+from neuroconn.inference.watching.events import Progress
+from neuroconn.inference.watching.listeners import run_name
+from neuroconn.inference.watching.quiet import Quiet
+from neuroconn.inference.watching.samples import Sampler
 from neuroconn.view.board import Board
 
 

@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 from fakes import SEED, SETTINGS, fake_predictor, fibre, save_brain, save_card
 
-from neuroconn.inference.events import Progress
-from neuroconn.inference.journal import Journal
+from neuroconn.inference.journal.journal import Journal
 from neuroconn.inference.run import infer
+from neuroconn.inference.watching.events import Progress
 from neuroconn.view.dashboard import page
 
 LOOPBACK = ("--host", "127.0.0.1")

@@ -8,9 +8,9 @@ import pytest
 from fakes import CHUNKS, SEED, SETTINGS, fake_predictor, fibre, save_brain, save_card
 
 from neuroconn.errors import InterruptedRunError, OutputError
-from neuroconn.inference.events import Progress
+from neuroconn.inference.output.status import status
 from neuroconn.inference.run import infer
-from neuroconn.inference.status import status
+from neuroconn.inference.watching.events import Progress
 from neuroconn.view.follow import Follower, Snapshot
 from neuroconn.view.tail import FileTail
 

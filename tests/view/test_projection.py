@@ -11,7 +11,7 @@ from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 from PIL import Image as Pillow
 
-from neuroconn.inference.frontier import NAMES
+from neuroconn.inference.frontier.frontier import NAMES
 from neuroconn.view.projection import RANKS, brain_views, cells, overlay, png
 from neuroconn.view.publisher import pack
 

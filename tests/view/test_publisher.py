@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from neuroconn.inference.events import Progress
+from neuroconn.inference.watching.events import Progress
 from neuroconn.view.board import Board
 from neuroconn.view.projection import View
 from neuroconn.view.publisher import Publisher

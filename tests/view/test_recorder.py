@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from neuroconn.inference.events import ChunkDone, Progress
+from neuroconn.inference.watching.events import ChunkDone, Progress
 from neuroconn.view.recorder import SECONDS, ChunkTimes, RunRecorder
 
 NOW = Progress(0, 0, 0, 0, queued=9, in_flight=1, slots=2, inferred=0, seconds=0, model_seconds=0)

@@ -9,8 +9,8 @@ import pytest
 from fakes import CHUNKS, SEED, SETTINGS, fake_predictor, fibre, save_brain, save_card
 
 from neuroconn.errors import InterruptedRunError, OutputError
+from neuroconn.inference.output.verify import verify
 from neuroconn.inference.run import infer
-from neuroconn.inference.verify import verify
 from neuroconn.view.follow import Follower
 from neuroconn.view.report import gather, report
 from neuroconn.view.report_html import render

@@ -18,7 +18,7 @@ import resource
 import time
 
 from neuroconn.geometry import ZYX, ChunkGrid
-from neuroconn.inference.frontier import Frontier
+from neuroconn.inference.frontier.frontier import Frontier
 from neuroconn.inference.verdict import Verdict
 
 KINDS = 4096

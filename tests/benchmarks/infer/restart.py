@@ -29,7 +29,7 @@ from workloads import no_network, untrained
 from neuroconn.config.infer import EvidenceRules, InferSettings
 from neuroconn.geometry import ChunkGrid, Frame, plan_levels
 from neuroconn.inference.executors import Batch, SerialExecutor
-from neuroconn.inference.journal_line import Record
+from neuroconn.inference.journal.line import Record
 from neuroconn.inference.run import infer
 from neuroconn.volume.statistics import intensity_statistics, voxel_histogram
 from neuroconn.volume.store import create_image

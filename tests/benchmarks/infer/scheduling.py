@@ -23,12 +23,12 @@ from distributed import Client, Worker, WorkerPlugin
 from neuroconn import sites
 from neuroconn.geometry import ZYX, ChunkGrid
 from neuroconn.inference import walk
-from neuroconn.inference.events import EventLog
-from neuroconn.inference.frontier import Frontier
-from neuroconn.inference.journal import Journal
+from neuroconn.inference.frontier.frontier import Frontier
+from neuroconn.inference.journal.journal import Journal
 from neuroconn.inference.scheduler import DaskExecutor
 from neuroconn.inference.task import Outcome
 from neuroconn.inference.verdict import Verdict
+from neuroconn.inference.watching.events import EventLog
 
 HERE = Path(__file__).parent
 ALL = (1 << 26) - 1

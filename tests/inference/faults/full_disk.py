@@ -22,10 +22,10 @@ from labs import AROUND, Lab
 
 from neuroconn.errors import NeuroconnError
 from neuroconn.inference import coarse, run, task
-from neuroconn.inference.events import EventLog
-from neuroconn.inference.journal import Journal
-from neuroconn.inference.output import RunFolder
-from neuroconn.inference.verify import verify
+from neuroconn.inference.journal.journal import Journal
+from neuroconn.inference.output.run_folder import RunFolder
+from neuroconn.inference.output.verify import verify
+from neuroconn.inference.watching.events import EventLog
 
 MOMENTS: dict[str, tuple[Any, str, int]] = {
     "output": (run, "create_output", 1),

@@ -17,9 +17,10 @@ from typing import Any
 from fakes import fibre, save_brain
 from labs import Lab
 
-from neuroconn.inference import coarse, exploration, journal_file, task
-from neuroconn.inference.journal import Journal
-from neuroconn.inference.verify import verify
+from neuroconn.inference import coarse, exploration, task
+from neuroconn.inference.journal import file as journal_file
+from neuroconn.inference.journal.journal import Journal
+from neuroconn.inference.output.verify import verify
 
 STEPS: dict[str, tuple[Any, str, int, str]] = {
     "before the core is written": (task, "write_region", 3, "before"),

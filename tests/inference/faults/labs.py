@@ -12,7 +12,7 @@ from fakes import SEED, SETTINGS, fake_predictor, fibre, save_card, stored_bytes
 from numpy.typing import NDArray
 
 from neuroconn.geometry import ZYX, Box
-from neuroconn.inference.journal import Journal, Record
+from neuroconn.inference.journal.journal import Journal, Record
 from neuroconn.inference.report import InferReport
 from neuroconn.inference.run import infer
 from neuroconn.volume.converter import convert

@@ -12,8 +12,8 @@ from labs import AROUND, HARMS, SHARD, Lab, blank, cut, empty, flip, needing
 from neuroconn.config.infer import AuditSettings
 from neuroconn.errors import StorageError, VolumeError
 from neuroconn.geometry import Box
-from neuroconn.inference import verify
 from neuroconn.inference.damage import BrainReader
+from neuroconn.inference.output import verify
 from neuroconn.volume.regions import read_region
 from neuroconn.volume.store import open_image
 

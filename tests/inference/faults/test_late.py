@@ -9,14 +9,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from neuroconn.geometry import ZYX, ChunkGrid
-from neuroconn.inference.events import EventLog
 from neuroconn.inference.executors import Batch, Returned, SerialExecutor
-from neuroconn.inference.frontier import Frontier
-from neuroconn.inference.journal import Journal
-from neuroconn.inference.replay import replay
+from neuroconn.inference.frontier.frontier import Frontier
+from neuroconn.inference.journal.journal import Journal
+from neuroconn.inference.journal.replay import replay
 from neuroconn.inference.task import Failure, Outcome
 from neuroconn.inference.verdict import Verdict
 from neuroconn.inference.walk import Walk
+from neuroconn.inference.watching.events import EventLog
 
 GRID = ChunkGrid((4, 5, 6), (1, 1, 1))
 SEED = (1, 2, 3)

@@ -13,7 +13,7 @@ from labs import HARMS, Lab, cut, empty
 
 from neuroconn.cli import main
 from neuroconn.errors import OutputError
-from neuroconn.inference.verify import verify
+from neuroconn.inference.output.verify import verify
 
 
 def other_shape(file: Path) -> None:

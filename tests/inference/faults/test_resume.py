@@ -18,9 +18,9 @@ from labs import ENVIRONMENT, HARMS, Lab, flip
 
 from neuroconn.errors import InterruptedRunError, OutputError, StorageError
 from neuroconn.inference import durable
-from neuroconn.inference.journal import Journal
-from neuroconn.inference.recheck import LAST, lost_cores
-from neuroconn.inference.verify import verify
+from neuroconn.inference.journal.journal import Journal
+from neuroconn.inference.output.recheck import LAST, lost_cores
+from neuroconn.inference.output.verify import verify
 from neuroconn.network.card import load_card
 from neuroconn.volume.store import open_image
 
@@ -80,7 +80,7 @@ def test_a_core_torn_before_it_was_journalled_is_written_over(
 def test_one_lost_core_is_a_reason_to_read_all_of_the_last(
     calm: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("neuroconn.inference.recheck.READ", 1)
+    monkeypatch.setattr("neuroconn.inference.output.recheck.READ", 1)
     image, journal = open_image(calm.output()), Journal.read(calm.output() / "run")
     first, *_, last = calm.records()
     flip(calm.output() / "0/c" / "/".join(map(str, first)))

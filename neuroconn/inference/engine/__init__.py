@@ -1,0 +1,1 @@
+"""Networks made ready to run: devices, arithmetic, memory, lanes, and other runtimes."""

@@ -1,0 +1,1 @@
+"""The map and its run folder: made, resumed, looked at, checked and mended."""

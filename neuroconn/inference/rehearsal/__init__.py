@@ -1,0 +1,1 @@
+"""What a run would visit, take and cost, measured without writing anything."""

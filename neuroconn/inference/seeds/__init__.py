@@ -1,0 +1,1 @@
+"""Where the walk starts and where it may go."""
