@@ -35,7 +35,7 @@ class Size(NamedTuple):
 
 
 WHOLE = Size((3249, 5399, 4982), 60, 9_000.0, 128, 100)
-SMALL = Size((512, 768, 768), 5, 1_200.0, 64, 5)
+SMALL = Size((512, 768, 768), 5, 3_000.0, 64, 5)
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(7200)]
 
 

@@ -116,6 +116,8 @@ class Cluster:
         self._environment = {
             **os.environ,
             "PYTHONPATH": str(HERE),
+            # The command line lowers it for its process, and so for tests that run it in theirs.
+            "DASK_LOGGING__DISTRIBUTED": "info",
             **{f"DASK_DISTRIBUTED__{key.upper()}": str(value) for key, value in dask.items()},
             **(environment or {}),
         }
