@@ -84,6 +84,7 @@ class ModelPlugin(WorkerPlugin):
         # Packed, so that a worker with another version of the package still gets as far as setup.
         self._run = wire.dumps((plan, factory))  # type: ignore[no-untyped-call]
         self._threads = threads
+        self._shares_cores = plan.device != "cuda"
         self._aside = False
         self._worker: Worker | None = None
         self._meter: SlotMeter | None = None
@@ -99,7 +100,7 @@ class ModelPlugin(WorkerPlugin):
         except Exception as error:
             await self._step_aside(worker, error)
             raise
-        self._worker, self._meter = worker, SlotMeter()
+        self._worker, self._meter = worker, SlotMeter(shares_cores=self._shares_cores)
 
     def tune(self, results: list[Outcome]) -> None:
         """Take more chunks at a time if the store is slow and the worker has threads to spare."""

@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 _LOOPBACK = "127.0.0.1"
 _THREADS_PER_WORKER = 4
-_FIRST_SLOTS = {"cpu": 2, "gpu": 3}  # one chunk computes while the others are read and written
+_FIRST_SLOTS = {"cpu": 1, "gpu": 3}  # a GPU computes one chunk while others are read and written
 _MOST_SLOTS = 8
 
 
@@ -42,7 +42,7 @@ def local_cluster(
         ``auto`` takes GPUs where there are any.
     slots : int, optional
         Chunks in a worker at a time: one computes while the others are read and written. By default
-        2, with a GPU 3, and up to 8 where the first chunks show that the store is slow.
+        1, with a GPU 3, and up to 8 where the first chunks show that the store is slow.
     threads : int, optional
         Threads of the network in each worker; by default the cores divided by the workers.
     host : str, optional
