@@ -287,5 +287,5 @@ def test_workers_of_a_cluster_rehearse_too_and_forget_it(lab: Path, dry: Rehears
     assert tree(lab) == before
     assert estimate.measured is not None
     assert estimate.measured.neurite == len(FIBRE)
-    assert estimate.measured.slots == 2
+    assert estimate.measured.slots == 1
     assert estimate.workers.models == 1
