@@ -110,14 +110,15 @@ def test_an_audit_costs_a_small_share_of_what_it_audits() -> None:
 
 
 def test_a_small_rest_is_probed_whole_and_then_nothing_is_left_to_bound() -> None:
-    frontier = finished()
-    rounds = rounds_of(frontier, set(), AuditSettings(probes=10**6, share=1, directed=0), "run")
+    frontier = finished(seeds=60)
+    settings = AuditSettings(probes=10**6, share=1, directed=0)
 
-    # As many probes as chunks were visited, so it takes more than one round.
-    audit = conclude(rounds, frontier, 0.95)
+    audit = conclude(rounds_of(frontier, set(), settings, "run"), frontier, 0.95)
 
     assert audit is not None
-    assert audit.missed <= audit.unexplored
+    assert audit.probes == 30
+    assert (audit.unexplored, audit.missed, audit.share) == (0, 0, 0.0)
+    assert "no chunk is left unexplored" in str(audit)
 
 
 def test_there_is_another_round_only_after_a_hit_and_never_too_many() -> None:
