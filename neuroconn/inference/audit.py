@@ -244,8 +244,7 @@ def _at_most(drawn: Round, frontier: Frontier, *, confidence: float) -> int:
     hits = sum(state in (NEURITE, FAILED) for state in states)
     # Strata differ by one chunk: the largest stands for all.
     largest = -(-drawn.pool // n) * n
-    bound = int(missed_share(hits, n, confidence=confidence) * largest)
-    return min(bound, drawn.pool - (n - hits))
+    return int(missed_share(hits, n, confidence=confidence) * largest)
 
 
 def _hits(chunks: Iterable[ZYX], frontier: Frontier) -> int:
