@@ -3,6 +3,7 @@
 from neuroconn.annotation.alignment import Alignment, check_alignment
 from neuroconn.annotation.distance import distance_block, distance_map
 from neuroconn.annotation.forest import Forest, concatenate
+from neuroconn.annotation.graph import Graph
 from neuroconn.annotation.placement import Units, read_forest, swc_files
 from neuroconn.annotation.points import read_points, write_apo, write_marker
 from neuroconn.annotation.render import neurite_voxels, render
@@ -11,6 +12,7 @@ from neuroconn.annotation.swc import read_swc, write_swc
 __all__ = [
     "Alignment",
     "Forest",
+    "Graph",
     "Units",
     "check_alignment",
     "concatenate",
