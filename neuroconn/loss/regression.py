@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 from torch import Tensor
 from torch.nn import functional
+
+from neuroconn.loss.term import Term
 
 
 def mse(prediction: Tensor, target: Tensor) -> Tensor:
@@ -70,6 +75,32 @@ def huber(prediction: Tensor, target: Tensor, *, delta: float = 1.0) -> Tensor:
     """
     _check(prediction, target)
     return functional.huber_loss(prediction, target, delta=delta)
+
+
+class MSE(Term):
+    """Module twin of `mse`."""
+
+    def forward(
+        self, prediction: Tensor, target: Tensor, prepared: Sequence[Any] | None = None
+    ) -> Tensor:
+        """Mean over batch and voxels."""
+        return mse(prediction, target)
+
+
+class Huber(Term):
+    """Module twin of `huber`; takes the same option."""
+
+    def __init__(self, *, delta: float = 1.0) -> None:
+        super().__init__()
+        if not delta > 0:
+            raise ValueError(f"delta must be above 0, got {delta}")
+        self.delta = delta
+
+    def forward(
+        self, prediction: Tensor, target: Tensor, prepared: Sequence[Any] | None = None
+    ) -> Tensor:
+        """Mean over batch and voxels."""
+        return huber(prediction, target, delta=self.delta)
 
 
 def _check(prediction: Tensor, target: Tensor) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from neuroconn.annotation import Graph
+if TYPE_CHECKING:
+    from neuroconn.annotation import Graph
 
 
 class Term(nn.Module):
@@ -22,6 +23,14 @@ class Term(nn.Module):
 
     wants_graph = False
     """Whether :meth:`prepare` needs the annotation's graph, not only its distance map."""
+    takes_projections = False
+    """Whether the target may also be a 2D map for each projection."""
+    parts = 1
+    """Parts that training cuts a batch into, over processes and over time, and averages. A loss
+    that is a sum over the batch multiplies itself by it, so that cutting changes nothing."""
+
+    def check(self, shape: Sequence[int]) -> None:
+        """Refuse, by a ValueError, crops of a shape (z, y, x) that the term cannot be taken of."""
 
     def prepare(self, distance: NDArray[np.float32], graph: Graph | None) -> Any:
         """Compute what depends on the annotation alone; plain numpy, called from threads.
