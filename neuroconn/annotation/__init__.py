@@ -1,9 +1,11 @@
 """Annotations: SWC files and point lists in, centrelines and distance maps out."""
 
 from neuroconn.annotation.alignment import Alignment, check_alignment
+from neuroconn.annotation.chains import Chains, chains
 from neuroconn.annotation.distance import distance_block, distance_map
 from neuroconn.annotation.forest import Forest, concatenate
 from neuroconn.annotation.graph import Graph
+from neuroconn.annotation.nearby import graph_near, graph_of_segments
 from neuroconn.annotation.placement import Units, read_forest, swc_files
 from neuroconn.annotation.points import read_points, write_apo, write_marker
 from neuroconn.annotation.render import neurite_voxels, render
@@ -11,13 +13,17 @@ from neuroconn.annotation.swc import read_swc, write_swc
 
 __all__ = [
     "Alignment",
+    "Chains",
     "Forest",
     "Graph",
     "Units",
+    "chains",
     "check_alignment",
     "concatenate",
     "distance_block",
     "distance_map",
+    "graph_near",
+    "graph_of_segments",
     "neurite_voxels",
     "read_forest",
     "read_points",

@@ -6,13 +6,14 @@ no brighter than any others.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from neuroconn.annotation.alternatives import Alternative
 from neuroconn.annotation.forest import Forest
 from neuroconn.annotation.placement import flip_y, inside, require_inside
 from neuroconn.errors import AnnotationError
@@ -23,6 +24,8 @@ MARGIN = 20.0
 
 _CHUNKS = 64
 _DRAWS = 4096
+_GOOD = 97.0
+"""Percentile from which no other placement is tried."""
 
 
 class Volume(Protocol):
@@ -59,7 +62,13 @@ class Alignment:
         )
 
 
-def check_alignment(forest: Forest, volume: Volume, *, seed: int = 0) -> Alignment:
+def check_alignment(
+    forest: Forest,
+    volume: Volume,
+    *,
+    others: Iterable[Alternative] = (),
+    seed: int = 0,
+) -> Alignment:
     """Compare the image at the nodes, as they are and flipped in y, with random voxels.
 
     At most some 200 chunks are read, however large the volume.
@@ -70,6 +79,8 @@ def check_alignment(forest: Forest, volume: Volume, *, seed: int = 0) -> Alignme
         Nodes in voxels of the volume.
     volume : array of shape (z, y, x)
         The image: a NumPy array, or a Zarr array, which is read by its chunks.
+    others : iterable of Alternative, optional
+        Other ways to lay the tracing, tried if it does not lie on the brightest voxels as it is.
     seed : int, optional
         Of the sample.
 
@@ -97,21 +108,57 @@ def check_alignment(forest: Forest, volume: Volume, *, seed: int = 0) -> Alignme
         _median_percentile(_sample(volume, _voxels(nodes, shape), rng), reference)
         for nodes in (forest, flip_y(forest, height))
     )
+    best = None
+    if max(stored, flipped) < _GOOD:
+        best = _best(others, volume, shape, reference, rng)
     return Alignment(
         inside=share,
         percentile=stored,
         flipped=flipped,
         random=_median_percentile(again, reference),
-        warnings=tuple(_warnings(stored, flipped)),
+        warnings=tuple(_warnings(stored, flipped, best)),
     )
 
 
-def _warnings(stored: float, flipped: float) -> Iterator[str]:
-    if flipped > stored + MARGIN:
+def _best(
+    others: Iterable[Alternative],
+    volume: Volume,
+    shape: ZYX,
+    reference: NDArray[np.float64],
+    rng: np.random.Generator,
+) -> tuple[float, str] | None:
+    """Return the brightest of the other placements; the first of those that are equal."""
+    found = None
+    for other in others:
+        values = _sample(volume, _voxels(other.forest, shape), rng)
+        percentile = _median_percentile(values, reference)
+        if found is None or percentile > found[0]:
+            found = percentile, other.advice
+    return found
+
+
+def _beats(other: float, stored: float) -> bool:
+    """Whether another placement is clearly the right one.
+
+    In a brain with dark space around it all that lies in tissue is brighter than most voxels; there
+    the share of brighter voxels that is left tells.
+    """
+    return other > stored + MARGIN or (stored < 90.0 and 100.0 - other < (100.0 - stored) / 4)
+
+
+def _warnings(
+    stored: float, flipped: float, best: tuple[float, str] | None = None
+) -> Iterator[str]:
+    if best is not None and _beats(best[0], stored):
+        yield (
+            f"The image is brighter at the nodes with {best[1]} (median percentile {best[0]:.0f}) "
+            f"than as they are ({stored:.0f}): try that, and check the result in a viewer."
+        )
+    elif _beats(flipped, stored):
         yield (
             f"The image is brighter at the nodes with y flipped (median percentile {flipped:.0f}) "
             f"than as they are ({stored:.0f}): the tracing probably counts y from the other side; "
-            "try the y flip."
+            "try the y flip (flip: y)."
         )
     elif max(stored, flipped) < 50.0 + MARGIN:
         yield (

@@ -78,3 +78,40 @@ class Graph:
     def moved(self, offset: Sequence[float]) -> Graph:
         """Add ``offset`` (z, y, x) to every position."""
         return self.at(self.positions + np.asarray(offset, dtype=np.float64))
+
+    def components(self) -> NDArray[np.int64]:
+        """(n,) number of every node's connected component, counted by their first nodes.
+
+        Examples
+        --------
+        >>> Graph(np.zeros((4, 3)), [[0, 2]]).components()
+        array([0, 1, 0, 2])
+        """
+        from scipy.sparse import coo_matrix
+        from scipy.sparse.csgraph import connected_components
+
+        first, second = self.edges.T
+        there = np.ones(len(self.edges), dtype=np.int8)
+        matrix = coo_matrix((there, (first, second)), shape=(len(self), len(self)))
+        numbers = connected_components(matrix, directed=False)[1]
+        _, firsts, inverse = np.unique(numbers, return_index=True, return_inverse=True)
+        labels: NDArray[np.int64] = np.argsort(np.argsort(firsts))[inverse].astype(np.int64)
+        return labels
+
+    @property
+    def loops(self) -> int:
+        """Independent cycles, the first Betti number: edges that no forest of it would have."""
+        parts = int(self.components().max(initial=-1)) + 1
+        return len(self.edges) - len(self) + parts
+
+    def take(self, nodes: NDArray[np.bool_] | NDArray[np.int64]) -> Graph:
+        """Return the subgraph of some nodes, by mask or index, and the edges between them."""
+        kept = np.flatnonzero(nodes) if nodes.dtype == np.bool_ else np.asarray(nodes)
+        number = np.full(len(self), -1, dtype=np.int64)
+        number[kept] = np.arange(len(kept))
+        edges = number[self.edges]
+        return Graph(self.positions[kept], edges[(edges >= 0).all(axis=1)], self.radii[kept])
+
+    def with_edges(self, edges: NDArray[np.int64]) -> Graph:
+        """Return the same nodes with other ``edges``, (m, 2)."""
+        return Graph(self.positions, edges, self.radii)

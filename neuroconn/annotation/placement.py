@@ -34,6 +34,8 @@ def read_forest(
     shape: ZYX | None = None,
     y_flip: bool = False,
     origin: tuple[float, float, float] = (0.0, 0.0, 0.0),
+    flip: str = "",
+    axes: str = "xyz",
 ) -> Forest:
     """Read the SWC files of one brain into its voxels.
 
@@ -51,6 +53,10 @@ def read_forest(
         The files count y from the last row of the image: ``y' = height - 1 - y``.
     origin : (z, y, x) floats, optional
         Where the files' zero lies: in voxels if the files are, in µm otherwise.
+    flip : str, optional
+        Axes that the files count from the far side: ``"y"`` is ``y_flip``, ``"zy"`` is two.
+    axes : str, optional
+        Which axis each coordinate column counts; ``"zyx"`` says that the first one counts z.
 
     Returns
     -------
@@ -69,18 +75,36 @@ def read_forest(
     >>> Frame(spacing_um=(2.5, 1.3, 1.3)).to_voxels([[25.0, 0.0, 25.0]]).round(2)  # 25 µm a unit
     array([[10.  ,  0.  , 19.23]])
     """
-    scale = _scale(units)
-    if y_flip and shape is None:
-        raise UsageError("y_flip needs the shape of the volume: y' = height - 1 - y")
-    forest = concatenate([read_swc(path) for path in swc_files(paths)])
-    forest = forest.transform(scale, origin)
-    if units != "voxel":
-        forest = forest.to_voxels(frame)
-    if y_flip and shape is not None:
-        forest = flip_y(forest, shape[1])
+    flips = "".join({*flip, *("y" if y_flip else "")})
+    raw = read_files(paths)
+    forest = place(raw, units=units, frame=frame, shape=shape, origin=origin, flip=flips, axes=axes)
     if shape is not None:
         require_inside(forest, shape)
     return forest
+
+
+def read_files(paths: str | Path | Iterable[str | Path]) -> Forest:
+    """Read SWC files, or the folders that hold them, as they are: nothing is moved."""
+    return concatenate([read_swc(path) for path in swc_files(paths)])
+
+
+def place(
+    raw: Forest,
+    *,
+    units: Units,
+    frame: Frame,
+    shape: ZYX | None = None,
+    origin: tuple[float, float, float] = (0.0, 0.0, 0.0),
+    flip: str = "",
+    axes: str = "xyz",
+) -> Forest:
+    """Move the nodes of a file into the voxels of a brain; see `read_forest`."""
+    if flip and shape is None:
+        raise UsageError("y_flip needs the shape of the volume: y' = height - 1 - y")
+    forest = reorder(raw, axes).transform(_scale(units), origin)
+    if units != "voxel":
+        forest = forest.to_voxels(frame)
+    return forest if shape is None else flip_axes(forest, flip, shape)
 
 
 def swc_files(paths: str | Path | Iterable[str | Path]) -> list[Path]:
@@ -103,6 +127,28 @@ def swc_files(paths: str | Path | Iterable[str | Path]) -> list[Path]:
     if not found:
         raise AnnotationError("no annotation is given: name at least one SWC file")
     return found
+
+
+def reorder(forest: Forest, axes: str) -> Forest:
+    """Take the coordinate columns for other axes; ``"xyz"`` leaves them as they are.
+
+    Examples
+    --------
+    >>> reorder(Forest([[1, 2, 3]], parents=[-1]), "zyx").positions  # x, y, z were 3, 2, 1
+    array([[3., 2., 1.]])
+    """
+    if sorted(axes) != ["x", "y", "z"]:
+        raise UsageError(f"axes name x, y and z once each, such as xyz or zyx, got {axes!r}")
+    columns = [2 - axes.index(axis) for axis in "zyx"]
+    return forest.at(forest.positions[:, columns])
+
+
+def flip_axes(forest: Forest, flips: Iterable[str], shape: ZYX) -> Forest:
+    """Count the axes named from the far side of a volume: ``v' = size - 1 - v``."""
+    far = [axis in set(flips) for axis in "zyx"]
+    scale = [-1.0 if flipped else 1.0 for flipped in far]
+    origin = [n - 1.0 if flipped else 0.0 for n, flipped in zip(shape, far, strict=True)]
+    return forest.transform(scale, origin) if any(far) else forest
 
 
 def flip_y(forest: Forest, height: int) -> Forest:

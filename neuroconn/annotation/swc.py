@@ -9,6 +9,7 @@ chain of a million nodes is read in seconds.
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,7 +68,14 @@ def read_swc(path: str | Path, *, repair: bool = False) -> Forest:
     return Forest(values[:, 4:1:-1], parents, radii, values[:, _TYPE].astype(np.int64))
 
 
-def write_swc(path: str | Path, forest: Forest, *, name: str = "", comment: str = "") -> None:
+def write_swc(
+    path: str | Path,
+    forest: Forest,
+    *,
+    name: str = "",
+    comment: str = "",
+    notes: Sequence[str] = (),
+) -> None:
     """Write a forest as Vaa3D does: 0-based voxels, single spaces, three decimals.
 
     A value that three decimals would change is written in full, so reading the file gives back
@@ -81,6 +89,8 @@ def write_swc(path: str | Path, forest: Forest, *, name: str = "", comment: str 
         Positions are written as they are; Vaa3D takes them for voxels of the image.
     name, comment : str, optional
         For the header. Line breaks become blanks.
+    notes : sequence of str, optional
+        More lines for the header.
     """
     columns = [np.arange(1, len(forest) + 1).tolist(), forest.kinds.tolist()]
     numbers = [[_number(v) for v in forest.positions[:, axis].tolist()] for axis in (2, 1, 0)]
@@ -90,6 +100,7 @@ def write_swc(path: str | Path, forest: Forest, *, name: str = "", comment: str 
     header = [
         f"#name {' '.join(name.split())}".rstrip(),
         f"#comment {' '.join(comment.split())}".rstrip(),
+        *(f"# {' '.join(note.split())}" for note in notes),
         "##n,type,x,y,z,radius,parent",
     ]
     text = "\n".join([*header, *(" ".join(map(str, row)) for row in rows)])
