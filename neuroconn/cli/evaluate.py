@@ -11,6 +11,9 @@ import click
 
 from neuroconn.cli.address import AddressType
 
+METRICS = ("voxel", "ccq", "cldice", "betti", "erl", "breaks", "tlts", "apls")
+"""As in `neuroconn.evaluation`, which takes a second to load."""
+
 if TYPE_CHECKING:
     from neuroconn.annotation import Units
 
@@ -68,6 +71,22 @@ def _progress(done: int, blocks: int) -> None:
     metavar="Z Y X",
     help="Where the SWC's zero lies, in µm (in voxels if it counts voxels).",
 )
+@click.option(
+    "--metrics",
+    multiple=True,
+    type=click.Choice(METRICS),
+    help="Measure this; repeat for more. Without it, all that the truth allows.",
+)
+@click.option(
+    "--radius",
+    type=float,
+    help="Voxels nearer to a line of the truth are its mask; else the threshold.",
+)
+@click.option(
+    "--window", default=64, show_default=True, help="Edge of the windows of Betti numbers."
+)
+@click.option("--chunk", type=int, help="Edge of the chunks for breaks; else the map's own.")
+@click.option("--seed", default=0, show_default=True, help="Of the paths that are sampled.")
 @click.option("--label", type=int, help="Value of neurites in a labelled volume; else all but 0.")
 @click.option("--ignore", type=int, help="Value of voxels nobody labelled.")
 @click.option("--planes", is_flag=True, help="Score each labelled plane on its own, in 2D.")
@@ -83,15 +102,21 @@ def command(
     units: Units | None,
     y_flip: bool,
     origin: tuple[float, float, float],
+    metrics: tuple[str, ...],
+    radius: float | None,
+    window: int,
+    chunk: int | None,
+    seed: int,
     label: int | None,
     ignore: int | None,
     planes: bool,
     as_json: bool,
 ) -> None:
-    """Score the distance map PREDICTION against TRUTH.
+    """Score the distance map or tracing PREDICTION against TRUTH.
 
     TRUTH is SWC files (or a folder of them), or a labelled TIFF or OME-Zarr volume. Printed are
-    correctness (precision), completeness (recall) and quality of the centrelines.
+    how well lines and voxels agree, and what became of connections: splits, merges, omissions,
+    paths, and whether neurites break where chunks meet. Two SWC files are compared as lines.
     """
     # Imported here so that `neuroconn --help` does not wait for zarr.
     from neuroconn.evaluation import evaluate
@@ -99,15 +124,20 @@ def command(
     scores = evaluate(
         prediction,
         truth,
+        metrics=metrics or None,
         threshold=threshold,
         slack=slack,
+        radius=radius,
         thin=thin,
+        window=window,
+        chunk=chunk,
         units=units,
         y_flip=y_flip,
         origin=origin,
         label=label,
         ignore=ignore,
         planes=planes,
+        seed=seed,
         progress=None if context.obj["quiet"] or not sys.stderr.isatty() else _progress,
     )
-    click.echo(json.dumps(scores.as_dict()) if as_json else str(scores))
+    click.echo(json.dumps(scores.as_dict(), allow_nan=False) if as_json else str(scores))

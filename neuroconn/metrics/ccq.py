@@ -13,6 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuroconn.annotation import distance_map
+from neuroconn.metrics.balls import ball, nearest
+
+_LARGEST_BALL = 20_000
+"""Voxels around a voxel that are looked at one by one; beyond, a distance transform is faster."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,15 +129,22 @@ def _matches(
     spacing: Sequence[float] | None,
 ) -> int:
     """Count the ``voxels`` of the core that are within the slack of ``lines``."""
-    near = _within(lines, slack, spacing) if voxels.any() and lines.any() else None
-    return 0 if near is None else int(np.count_nonzero(voxels & near[core]))
-
-
-def _within(
-    lines: NDArray[np.bool_], slack: float, spacing: Sequence[float] | None
-) -> NDArray[np.bool_]:
-    """Voxels at most ``slack`` from one of ``lines``."""
+    if not (voxels.any() and lines.any()):
+        return 0
     sizes = _sizes(spacing, lines.ndim)
+    if np.prod([2 * slack / size + 1 for size in sizes]) > _LARGEST_BALL:
+        return int(np.count_nonzero(voxels & _within(lines, slack, sizes)[core]))
+    axes = 3 - lines.ndim
+    z, y, x = (2 * slack + 1,) * axes + sizes  # no step along an axis that is not there
+    start = [0] * axes + [part.indices(n)[0] for part, n in zip(core, lines.shape, strict=True)]
+    there = np.argwhere(voxels.reshape((1,) * axes + voxels.shape)) + np.asarray(start)
+    offsets = ball(slack, spacing=(z, y, x))
+    found = nearest(lines.reshape((1,) * axes + lines.shape), there, offsets)
+    return int(np.count_nonzero(found >= 0))
+
+
+def _within(lines: NDArray[np.bool_], slack: float, sizes: tuple[float, ...]) -> NDArray[np.bool_]:
+    """Voxels at most ``slack`` from one of ``lines``."""
     z, y, x = (1.0,) * (3 - lines.ndim) + sizes
     volume = lines.reshape((1,) * (3 - lines.ndim) + lines.shape)
     near = distance_map(volume, spacing=(z, y, x), clip=2 * slack + 1) <= slack

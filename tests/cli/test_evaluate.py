@@ -5,8 +5,10 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
+from neuroconn import evaluation
 from neuroconn.annotation import Forest, distance_map, render, write_swc
 from neuroconn.cli import main
+from neuroconn.cli.evaluate import METRICS
 from neuroconn.geometry import Box, Frame, Level
 from neuroconn.inference.encoding import Encoding
 from neuroconn.volume import create_image, write_region
@@ -42,11 +44,19 @@ def test_the_scores_are_printed_as_a_table(folder: Path) -> None:
     result = run(folder, "map.ome.zarr", "voxel.swc", "--units", "voxel")
 
     assert result.exit_code == 0, result.output
-    assert [row.split()[:2] for row in result.stdout.splitlines()[1:]] == [
+    rows = [row.split()[:2] for row in result.stdout.splitlines()[1:]]
+    assert rows[:5] == [
+        ["lines"],
         ["correctness", "1.000"],
         ["completeness", "1.000"],
         ["quality", "1.000"],
+        ["clDice", "1.000"],
     ]
+    assert [row[0] for row in rows if len(row) == 1] == [
+        "lines", "voxels", "topology", "connectivity",
+    ]  # fmt: skip
+    assert ["AP", "1.000"] in rows
+    assert ["TLTS", "1.000"] in rows
 
 
 def test_json_is_one_object(folder: Path) -> None:
@@ -55,6 +65,45 @@ def test_json_is_one_object(folder: Path) -> None:
     scores = json.loads(result.stdout)
     assert (scores["quality"], scores["slack"], scores["planes"]) == (1.0, 2.0, None)
     assert scores["truth_voxels"] == int(np.count_nonzero(render(NEURITE, BOX)))
+
+
+def test_the_groups_of_metrics_are_in_the_json(folder: Path) -> None:
+    result = run(folder, "map.ome.zarr", "um.swc", "--units", "um", "--chunk", "16", "--json")
+
+    scores = json.loads(result.stdout)
+    assert scores["voxel"]["average_precision"] == 1.0
+    assert scores["lines"]["cldice"] == 1.0
+    assert scores["topology"]["betti_errors"] == {"pieces": 0, "loops": 0, "cavities": 0}
+    found = scores["connectivity"]
+    assert (found["splits"], found["merges"], found["omitted_edges"]) == (0, 0, 0)
+    assert found["face_crossings"] > 0
+    assert found["face_ratio"] is None
+    assert found["tlts"]["correct"] == 1.0
+    assert found["apls_forward"] > 0.95  # a tube is thinned to less than its line
+
+
+def test_only_what_is_asked_for_is_measured(folder: Path) -> None:
+    words = ["map.ome.zarr", "voxel.swc", "--units", "voxel", "--metrics", "ccq"]
+
+    result = run(folder, *words, "--metrics", "erl", "--json")
+
+    scores = json.loads(result.stdout)
+    assert (scores["voxel"], scores["topology"], list(scores["lines"])) == (
+        None, None, ["correctness", "completeness", "quality"],
+    )  # fmt: skip
+    assert "splits" in scores["connectivity"]
+    assert "tlts" not in scores["connectivity"]
+
+
+def test_two_tracings_are_compared_as_lines(folder: Path) -> None:
+    words = ["voxel.swc", "voxel.swc", "--units", "voxel"]
+
+    assert json.loads(run(folder, *words, "--json").stdout)["connectivity"]["apls"] == 1.0
+    assert run(folder, *words).stdout.startswith("tracing against tracing, slack 3 voxels")
+
+
+def test_the_metrics_of_the_command_are_those_of_the_library() -> None:
+    assert METRICS == evaluation.METRICS
 
 
 def test_units_may_be_a_number_of_um(folder: Path) -> None:
@@ -79,6 +128,9 @@ def test_two_tracings_are_one_truth(folder: Path) -> None:
         (["map.ome.zarr", "gone.swc", "--units", "um"], 3, "gone.swc"),
         (["gone.zarr", "voxel.swc", "--units", "um"], 3, "gone.zarr"),
         (["map.ome.zarr"], 2, "TRUTH"),
+        (["map.ome.zarr", "voxel.swc", "--units", "um", "--metrics", "dice"], 2, "dice"),
+        (["voxel.swc", "voxel.swc", "--units", "um", "--metrics", "betti"], 2, "betti"),
+        (["voxel.swc", "voxel.swc"], 2, "--units"),
     ],
 )
 def test_a_known_failure_is_one_line_and_its_exit_code(

@@ -1,73 +1,15 @@
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tifffile
-from numpy.typing import NDArray
+from neurite import BOX, FRAME, NEURITE, SHAPE, Save, true_distance, wrong_distance
 
-from neuroconn import evaluation as module
-from neuroconn.annotation import Forest, distance_map, render, write_swc
+from neuroconn.annotation import render, write_swc
 from neuroconn.errors import AnnotationError, UsageError, VolumeError
+from neuroconn.evaluation import blocks as module
 from neuroconn.evaluation import evaluate
-from neuroconn.geometry import Box, Frame, Level
-from neuroconn.inference.encoding import Encoding
 from neuroconn.metrics import ccq, skeleton
-from neuroconn.volume import create_image, write_region
-
-SHAPE = (40, 60, 70)
-BOX = Box.of_shape(SHAPE)
-NEURITE = Forest([[5, 10, 4], [30, 40, 33], [35, 50, 65], [8, 52, 60]], [-1, 0, 1, 1])
-FRAME = Frame((2.0, 1.0, 1.0))
-
-Save = Callable[..., Path]
-
-
-@pytest.fixture
-def save(tmp_path: Path) -> Save:
-    def write(
-        distance: NDArray[np.floating], dtype: str = "uint8", clip: float = 10.0, **options: object
-    ) -> Path:
-        encoding = Encoding(dtype, clip)
-        codes = encoding.encode(np.nan_to_num(distance))
-        codes[np.isnan(distance)] = encoding.fill
-        image = create_image(
-            tmp_path / f"map-{len(list(tmp_path.iterdir()))}.ome.zarr",
-            levels=[Level(distance.shape, (1, 1, 1), (1, 1, 1))],
-            dtype=dtype,
-            fill_value=encoding.fill,
-            chunk=16,
-            shard=64,
-            **{
-                "frame": FRAME,
-                "kind": "distance",
-                "array_attributes": encoding.attributes(),
-                **options,
-            },
-        )
-        for box in Box.of_shape(image.shape).split((64, 64, 64)):
-            write_region(image.array(), box, codes[box.slices])
-        return image.path
-
-    return write
-
-
-@pytest.fixture
-def swc(tmp_path: Path) -> Path:
-    write_swc(tmp_path / "truth.swc", NEURITE)
-    return tmp_path / "truth.swc"
-
-
-def true_distance(forest: Forest = NEURITE) -> NDArray[np.float32]:
-    return distance_map(render(forest, BOX))
-
-
-def wrong_distance() -> NDArray[np.float32]:
-    """Predict half of the neurite, and one that is not there."""
-    ghost = Forest([[10, 5, 50], [30, 8, 66]], [-1, 0])
-    distance = np.minimum(true_distance(), true_distance(ghost))
-    distance[:, 30:45] = 10
-    return distance
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
@@ -92,14 +34,15 @@ def test_the_scores_are_those_of_the_whole_in_memory(save: Save, swc: Path) -> N
 def test_blocks_score_as_the_whole(
     save: Save, swc: Path, slack: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = save(wrong_distance())
-    whole = evaluate(path, swc, units="voxel", slack=slack, thin=False)
+    path, metrics = save(wrong_distance()), ["voxel", "erl", "breaks"]
+    whole = evaluate(path, swc, metrics=metrics, units="voxel", slack=slack, thin=False)
     monkeypatch.setattr(module, "BLOCK", 17)
 
     seen: list[tuple[int, int]] = []
     blocks = evaluate(
-        path, swc, units="voxel", slack=slack, thin=False, progress=lambda *at: seen.append(at)
-    )
+        path, swc, metrics=metrics, units="voxel", slack=slack, thin=False,
+        progress=lambda *at: seen.append(at),
+    )  # fmt: skip
 
     assert blocks == whole
     assert seen[-1] == (3 * 4 * 5, 3 * 4 * 5)
