@@ -22,7 +22,7 @@ from neuroconn.errors import HaloError, NeuroconnError, UsageError
 from neuroconn.geometry import ZYX, ChunkGrid
 from neuroconn.inference.engine.device import choose, has_bfloat16
 from neuroconn.inference.engine.memory import predict_memory, room
-from neuroconn.inference.engine.reach import Radius, effective_radii, tile_side
+from neuroconn.inference.engine.reach import LARGEST, Radius, effective_radii, tile_side
 from neuroconn.inference.engine.seam import Seam, seam_errors
 from neuroconn.inference.engine.torch_engine import Engine, sample_tile
 from neuroconn.inference.predictors import check_model
@@ -304,9 +304,10 @@ def _sees(model: Model, *, look: bool) -> ReceptiveField | None:
 def _place(model: Model, brain: str | Path | None, settings: InferSettings) -> NDArray[np.float32]:
     """Return a normalised tile: the brightest place of the brain, or lines in noise."""
     sees = _sees(model, look=True)
-    if sees is None:
+    if sees is None and isinstance(model.network, BlackBox):
         raise HaloError("the model's output depends on the whole tile: it has no radius to measure")
-    side = tile_side(sees.halo, sees.stride)
+    # Without a bound as large as memory allows: what is farther away than that is not looked at.
+    side = tile_side(sees.halo if sees else LARGEST, model.network.stride)
     if brain is None:
         return sample_tile((side, side, side))
     image = open_image(brain)

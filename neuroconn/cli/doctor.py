@@ -125,9 +125,10 @@ def _model(found: Diagnosis) -> Iterator[str]:
 def _seams(found: Diagnosis) -> Iterator[str]:
     for seam in found.seams:
         mine = "  <- the halo of these settings" if seam.halo == found.halo else ""
+        whole = "the whole" if seam.exact else f"a halo of {seam.reference}, none is exact here"
         yield (
             f"seam       halo {seam.halo:3d}: max {seam.largest:.2g}, 99.9 % {seam.p999:.2g}, "
-            f"mean {seam.mean:.2g} voxels from the whole{mine}"
+            f"mean {seam.mean:.2g} voxels from {whole}{mine}"
         )
     exact = found.model.halo_exact if found.model else None
     if found.seams and exact is not None and found.halo >= exact:

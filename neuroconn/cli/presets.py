@@ -82,14 +82,17 @@ def check(name: str, file: Path) -> None:
 
 def annotated(settings: BaseModel, indent: str = "") -> Iterator[str]:
     """Yield settings as YAML lines, each under a comment that says what it means."""
+    plain = settings.model_dump(mode="json")
     for key, info in type(settings).model_fields.items():
+        if key not in plain:
+            continue  # it does not apply
         value = getattr(settings, key)
         yield from _comment(info.description, indent)
         if _is_settings(value):
             yield f"{indent}{key}:"
             yield from annotated(value, indent + "  ")
         else:
-            yield from _plain(key, settings.model_dump(mode="json")[key], indent)
+            yield from _plain(key, plain[key], indent)
 
 
 def _is_settings(value: object) -> bool:

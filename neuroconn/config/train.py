@@ -7,26 +7,20 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from neuroconn.config.base import Settings
-
-
-class NetworkSettings(Settings):
-    """Which network learns."""
-
-    name: Literal["unet"] = "unet"
-    """Architecture."""
-    levels: int = Field(4, ge=1, le=6)
-    """Poolings; 4 is the report's "5 levels"."""
-    width: int = Field(32, ge=1)
-    """Channels at full resolution."""
-    convolutions: int = Field(2, ge=1)
-    """Convolutions per level, each way."""
-    dropout: float = Field(0.1, ge=0, lt=1)
-    """Share of channels dropped."""
+from neuroconn.config.crops import BrainSource, DatasetSource, PhantomSource
+from neuroconn.config.loss import LossSettings
+from neuroconn.config.network import NetworkSettings
+from neuroconn.config.validation import StoppingSettings, VolumeSettings
 
 
 class OptimiserSettings(Settings):
     """Adam with the report's schedule: ``rate / (1 + decay * iteration)``."""
 
+    name: Literal["adam", "adamw"] = "adam"
+    """``adam`` adds the weight decay to the gradient, ``adamw`` shrinks the weights themselves."""
+    schedule: Literal["decay", "cosine"] = "decay"
+    """``decay`` is the report's; ``cosine`` falls to zero at the last iteration along half a
+    wave, whatever ``decay`` says."""
     rate: float = Field(1e-3, gt=0)
     """Learning rate at the start."""
     decay: float = Field(1e-3, ge=0)
@@ -39,6 +33,11 @@ class OptimiserSettings(Settings):
     """Share of the iterations, at the end, over which the rate falls linearly to zero."""
     average: float = Field(0.0, ge=0, lt=1)
     """Decay of the running mean of the weights that is saved; 0 saves the weights themselves."""
+
+    @property
+    def needs_the_end(self) -> bool:
+        """Whether the rate depends on how many iterations there will be."""
+        return self.schedule == "cosine" or self.cooldown > 0
 
 
 class AugmentSettings(Settings):
@@ -54,32 +53,6 @@ class AugmentSettings(Settings):
     """Factor by which the deviation it is normalised with may be wrong, either way."""
     noise: float = Field(0.1, ge=0)
     """Largest standard deviation of added noise, in units of the network's input."""
-
-
-class BrainSource(Settings):
-    """An annotated brain."""
-
-    brain: str
-    """Path of its OME-Zarr."""
-    swc: tuple[str, ...]
-    """Paths of its annotations."""
-    units: Literal["um", "voxel"] | float = "voxel"
-    """Unit of the annotations: µm, voxels, or the number of µm in one unit."""
-    y_flip: bool = False
-    """Whether y counts from the last row."""
-    weight: float = Field(1.0, gt=0)
-    """How often crops come from here, against the other sources."""
-
-
-class PhantomSource(Settings):
-    """Phantoms drawn at random, without end."""
-
-    weight: float = Field(1.0, ge=0)
-    """How often crops come from here, against the other sources; 0 for never."""
-    margin: int = Field(16, ge=0)
-    """Voxels of phantom around the largest part a crop is cut from."""
-    variety: dict[str, object] = Field(default_factory=dict)
-    """What may occur in them; see ``neuroconn.phantom.Variety``."""
 
 
 class NormalisationSettings(Settings):
@@ -100,18 +73,26 @@ class TrainSettings(Settings):
     """Name of the model, for reports."""
     network: NetworkSettings = NetworkSettings()
     """Architecture."""
-    loss: Literal["mse", "huber"] = "mse"
-    """On the clipped distance map: squared error, or absolute error beyond one voxel."""
+    loss: LossSettings = LossSettings()
+    """What is minimised: the name of a loss, or several of them with weights and times."""
     clip: float = Field(10.0, gt=0)
     """Where distances are cut off, in voxels."""
     spacing_um: tuple[float, float, float] = (1.0, 1.0, 1.0)
     """Voxel size of phantoms and brains, for the model's card."""
     crop: int = Field(96, ge=8)
-    """Edge of a crop, in voxels; a multiple of 2**levels."""
+    """Edge of a crop, in voxels; a multiple of the network's pooling grid."""
     batch: int = Field(4, ge=1)
-    """Crops per iteration."""
+    """Crops that pass the network together; processes share them among each other."""
+    accumulate: int = Field(1, ge=1)
+    """Batches to an update of the weights, whose gradient is that of one batch of ``accumulate *
+    batch`` crops, but for batch normalisation, which sees a batch at a time. L_TOPO is a sum over
+    the crops of an update and grows with them; the other losses are means."""
+    clip_gradient: float | None = Field(None, gt=0)
+    """Longest gradient, over all weights together; longer ones are shortened to it."""
     iterations: int = Field(50_000, ge=1)
     """Updates of the weights."""
+    initial: str | None = None
+    """Model whose weights the network starts from: the same architecture and clip."""
     minimum_voxels: int = Field(100, ge=0)
     """Centreline voxels a crop must hold, inclusive, to be learnt from."""
     background: float = Field(0.1, ge=0, le=1)
@@ -126,24 +107,45 @@ class TrainSettings(Settings):
     """Synthetic crops."""
     brains: tuple[BrainSource, ...] = ()
     """Annotated brains."""
+    datasets: tuple[DatasetSource, ...] = ()
+    """Crops on disk, made by ``neuroconn dataset``."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     """Mixed precision: auto takes bf16 where the device has units for it."""
+    compile: bool = False
+    """Whether torch compiles the network first: minutes at the start, faster steps on a GPU."""
     seed: int = Field(0, ge=0)
     """Every crop, augmentation and initial weight follows from it."""
     validate_every: int = Field(500, ge=1)
     """Iterations between validations."""
     validation_crops: int = Field(8, ge=1)
     """Crops held out for them; never seen in training."""
+    volumes: VolumeSettings = VolumeSettings()
+    """Whole sub-volumes held out for them."""
+    stopping: StoppingSettings = StoppingSettings()
+    """Early stopping."""
     checkpoint_every: int = Field(250, ge=1)
-    """Iterations between checkpoints."""
+    """Iterations between checkpoints. Like all that follows, no part of what is learnt."""
+    pictures_every: int = Field(1000, ge=0)
+    """Iterations between pictures of held-out crops: image, target, prediction; 0 for none."""
+    workers: int | None = Field(None, ge=1)
+    """Threads that make crops ahead; null takes 1 on a CPU, up to 8 beside a GPU."""
+    tensorboard: bool | None = None
+    """Whether TensorBoard can follow the run; null says yes where it is installed."""
+
+    @property
+    def crops_per_iteration(self) -> int:
+        """Crops that one update of the weights is made of."""
+        return self.batch * self.accumulate
 
     @model_validator(mode="after")
     def _check(self) -> TrainSettings:
-        if self.crop % 2**self.network.levels:
+        self.network.check_crop(self.crop)
+        volumes = self.volumes
+        phantoms = volumes.phantoms and self.phantoms.weight
+        stored = volumes.stored and self.datasets
+        self.stopping.check_judged(bool(phantoms or stored or (volumes.brains and self.brains)))
+        if not self.brains and not self.datasets and not self.phantoms.weight:
             raise ValueError(
-                f"crop of {self.crop} voxels is not a multiple of 2**levels = "
-                f"{2**self.network.levels}, which the poolings need"
+                "nothing to learn from: give datasets, brains, or phantoms a weight above 0"
             )
-        if not self.brains and not self.phantoms.weight:
-            raise ValueError("nothing to learn from: give brains, or phantoms a weight above 0")
         return self

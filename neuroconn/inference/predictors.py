@@ -19,6 +19,7 @@ from neuroconn.inference.task import Context, Predictor, open_context
 
 if TYPE_CHECKING:
     from neuroconn.inference.engine.memory import Room
+    from neuroconn.network import Network, ReceptiveField
     from neuroconn.network.blackbox import BlackBox
 
 PredictorFactory: TypeAlias = Callable[[Plan, int, bool], Predictor]
@@ -163,25 +164,30 @@ def check_model(model: str, chunk: ZYX, settings: InferSettings) -> None:
     ModelError
         If it is missing, damaged or not finite.
     HaloError
-        If chunk or halo would break predictions at chunk borders, or exact mode is asked of a
-        network whose normalisation sees the whole tile.
+        If chunk or halo would break predictions at chunk borders, if the network normalises over
+        its tile, or if exact mode is asked of one that pools all of it.
+    UsageError
+        If the engine of the settings has no graph for it.
     """
-    from neuroconn.network import check_tiling, load_model, receptive_field
+    from neuroconn.network import check_tiling, load_model
     from neuroconn.network.blackbox import BlackBox
-    from neuroconn.network.receptive import check_exact
+    from neuroconn.network.receptive import check_exact, check_statistics
 
     network = load_model(model).network
+    if settings.engine == "openvino":
+        from neuroconn.inference.engine.openvino_engine import check_network
+
+        check_network(network)
     if isinstance(network, BlackBox):
         _check_foreign(network, chunk, settings)
         return
-    if settings.exact:
-        check_exact(network)
-    check_tiling(receptive_field(network), chunk, settings.halo, exact=settings.exact)
+    (check_exact if settings.exact else check_statistics)(network)
+    check_tiling(_sees(network, settings), chunk, settings.halo, exact=settings.exact)
 
 
 def _check_foreign(network: BlackBox, chunk: ZYX, settings: InferSettings) -> None:
     """Check what is known of a network whose layers are not; exact mode measures its reach."""
-    from neuroconn.network import ReceptiveField, check_tiling, receptive_field
+    from neuroconn.network import check_tiling
 
     halo, margin = settings.halo, network.about.margin
     if halo < margin:
@@ -191,9 +197,16 @@ def _check_foreign(network: BlackBox, chunk: ZYX, settings: InferSettings) -> No
         )
     z, y, x = (c + 2 * halo for c in chunk)
     network.check_tile((z, y, x))
-    unknown = ReceptiveField(halo_needed=0, halo=0, stride=network.stride, width=0)
-    sees = receptive_field(network) if settings.exact else unknown
-    check_tiling(sees, chunk, halo, exact=settings.exact)
+    check_tiling(_sees(network, settings), chunk, halo, exact=settings.exact)
+
+
+def _sees(network: Network, settings: InferSettings) -> ReceptiveField:
+    """Return what exact mode goes by; else the pooling grid alone, since there may be no bound."""
+    from neuroconn.network import ReceptiveField, receptive_field
+
+    if settings.exact:
+        return receptive_field(network)
+    return ReceptiveField(halo_needed=0, halo=0, stride=network.stride, width=0)
 
 
 def versions(*more: str) -> tuple[tuple[str, str], ...]:

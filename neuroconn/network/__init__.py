@@ -12,25 +12,39 @@ if TYPE_CHECKING:
     from neuroconn.network.allocator import keep_pages
     from neuroconn.network.base import Network
     from neuroconn.network.card import ModelCard, load_card
+    from neuroconn.network.cenet import CENet
     from neuroconn.network.checkpoint import from_report
+    from neuroconn.network.medicalnet import Matched, load_medicalnet
     from neuroconn.network.normalisation import Constants, Normalisation
+    from neuroconn.network.pickled import read_state
     from neuroconn.network.receptive import (
         ReceptiveField,
         check_exact,
         check_tiling,
         receptive_field,
     )
-    from neuroconn.network.registry import architecture, build, from_architecture
+    from neuroconn.network.registry import (
+        architecture,
+        build,
+        from_architecture,
+        from_settings,
+    )
+    from neuroconn.network.resunet import ResUNet
+    from neuroconn.network.resunetpp import ResUNetPP
     from neuroconn.network.unet import UNet
     from neuroconn.network.weights import Model, load_model, save_model
 
 _HOME = {
+    "CENet": "cenet",
     "Constants": "normalisation",
+    "Matched": "medicalnet",
     "Model": "weights",
     "ModelCard": "card",
     "Network": "base",
     "Normalisation": "normalisation",
     "ReceptiveField": "receptive",
+    "ResUNet": "resunet",
+    "ResUNetPP": "resunetpp",
     "UNet": "unet",
     "architecture": "registry",
     "build": "registry",
@@ -39,19 +53,26 @@ _HOME = {
     "from_report": "checkpoint",
     "keep_pages": "allocator",
     "from_architecture": "registry",
+    "from_settings": "registry",
     "load_card": "card",
+    "load_medicalnet": "medicalnet",
     "load_model": "weights",
+    "read_state": "pickled",
     "receptive_field": "receptive",
     "save_model": "weights",
 }
 
 __all__ = [
+    "CENet",
     "Constants",
+    "Matched",
     "Model",
     "ModelCard",
     "Network",
     "Normalisation",
     "ReceptiveField",
+    "ResUNet",
+    "ResUNetPP",
     "UNet",
     "architecture",
     "build",
@@ -59,9 +80,12 @@ __all__ = [
     "check_tiling",
     "from_architecture",
     "from_report",
+    "from_settings",
     "keep_pages",
     "load_card",
+    "load_medicalnet",
     "load_model",
+    "read_state",
     "receptive_field",
     "save_model",
 ]

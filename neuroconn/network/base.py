@@ -52,6 +52,11 @@ class Network(nn.Module, ABC):
     def stride(self) -> int:
         """Voxels per coarsest cell; input sides and tile origins are multiples of it."""
 
+    @property
+    def exact_grid(self) -> int:
+        """Grid that origins of exact tiles have to lie on; the pooling grid, or coarser."""
+        return self.stride
+
     @abstractmethod
     def reach(self, output: Interval) -> Interval:
         """Input voxels, along one axis, that the ``output`` voxels depend on."""

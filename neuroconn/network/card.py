@@ -41,6 +41,8 @@ class ModelCard(Settings):
     """Voxel size (z, y, x) it was trained at, in micrometres."""
     training: dict[str, Any] = Field(default_factory=dict)
     """Data, steps, loss and seed of the training run."""
+    provenance: dict[str, Any] = Field(default_factory=dict)
+    """Packages, machine, sources and losses of the training run."""
     scores: dict[str, float] = Field(default_factory=dict)
     """Metrics on volumes it was not trained on."""
     licence: str = "BSD-3-Clause"

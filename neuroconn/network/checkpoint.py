@@ -24,7 +24,8 @@ from collections.abc import Mapping
 from torch import Tensor, nn
 
 from neuroconn.errors import ModelError
-from neuroconn.network.unet import Head, UNet
+from neuroconn.network.layers import Head
+from neuroconn.network.unet import UNet
 
 _LAYER = re.compile(r"(?:module\.)?(down_path|bottom|up_path)\.(\d+)\.layers\.(\d+)\.(\w+)")
 _OTHER = re.compile(r"(?:module\.)?(?:up_path\.(\d+)\.upsampling|last_layer)\.(\w+)")
@@ -40,7 +41,7 @@ def from_report(
     Parameters
     ----------
     state : mapping of str to Tensor
-        The checkpoint's state dict, read with ``torch.load(path, weights_only=True)``. Levels,
+        The checkpoint's state dict, as :func:`~neuroconn.network.read_state` reads it. Levels,
         width and convolutions follow from it.
     head, clip, dropout : optional
         What the state dict does not tell; see :class:`UNet`.
@@ -63,11 +64,16 @@ def from_report(
             "the state dict lacks down_path.0, bottom.0 or last_layer: it is no checkpoint of the "
             "report's network, and nothing was loaded"
         )
-    weight = first[min(first)]["weight"]
-    convolutions = sum(_is_convolution(layer) for layer in first.values())
-    network = UNet(
-        levels, weight.shape[0], convolutions, dropout, weight.shape[1], head=head, clip=clip
-    )
+    weights = [
+        w for j in sorted(first) if (w := first[j].get("weight")) is not None and w.ndim == 5
+    ]
+    if not weights:
+        raise ModelError("down_path.0 holds no 3D convolution: it is no network of the report")
+    width, channels = weights[0].shape[:2]
+    try:
+        network = UNet(levels, width, len(weights), dropout, channels, head=head, clip=clip)
+    except ValueError as error:
+        raise ModelError(f"the checkpoint is of no network of the report: {error}") from None
     renamed = _renamed(blocks, rest, levels, network)
     try:
         network.load_state_dict(renamed)
@@ -91,7 +97,9 @@ def _sort(
             up, name = found.groups()
             rest[f"last.{name}" if up is None else f"ups.{up}.{name}"] = value
         else:
-            raise ModelError(f"{key!r} is no name of the report's network; nothing was loaded")
+            raise ModelError(
+                f"{key!r} is no name of the report's network{_guess(state)}; nothing was loaded"
+            )
     return blocks, rest
 
 
@@ -130,5 +138,11 @@ def _slots(network: UNet) -> list[int]:
     return [i for i, m in enumerate(network.bottom) if isinstance(m, nn.Conv3d | nn.BatchNorm3d)]
 
 
-def _is_convolution(layer: Mapping[str, Tensor]) -> bool:
-    return layer["weight"].ndim == 5
+def _guess(state: Mapping[str, Tensor]) -> str:
+    """Say what a checkpoint of something else may be."""
+    names = [key.removeprefix("module.") for key in state]
+    if any(name.startswith("layer1.0.conv1.") for name in names):
+        return ": it may be MedicalNet's, which belongs in network.encoder_weights"
+    if any(name.startswith(("encoders.", "encoder.", "decoders.")) for name in names):
+        return ": it may be a network of this package, whose model is its folder"
+    return ""

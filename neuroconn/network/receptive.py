@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from torch import nn
 
@@ -29,12 +29,26 @@ class Interval(NamedTuple):
         return Interval(min(self.first, other.first), max(self.last, other.last))
 
 
+@runtime_checkable
+class WalksBack(Protocol):
+    """A module of more than one path, which knows its own reach."""
+
+    def back(self, output: Interval) -> Interval:
+        """Input of this module that its ``output`` depends on, along one axis."""
+        ...
+
+
 class Sees(Protocol):
     """A network that can say what its output depends on."""
 
     @property
     def stride(self) -> int:
         """Voxels per cell of the pooling grid."""
+        ...
+
+    @property
+    def exact_grid(self) -> int:
+        """Grid that origins of exact tiles have to lie on."""
         ...
 
     def reach(self, output: Interval) -> Interval:
@@ -49,11 +63,13 @@ class ReceptiveField:
     halo_needed: int
     """Context around an aligned core that its voxels depend on."""
     halo: int
-    """``halo_needed`` rounded up to the pooling grid: the halo of exact tiling."""
+    """``halo_needed`` rounded up to the grid of exact tiles: the halo of exact tiling."""
     stride: int
     """Pooling grid: tile origins, cores and halos are multiples of it."""
     width: int
     """Input voxels the best-connected single output voxel depends on."""
+    grid: int = 1
+    """Grid of exact tiles where that is coarser than the pooling grid, else 1."""
 
 
 def back_through(modules: Iterable[nn.Module], output: Interval) -> Interval:
@@ -77,17 +93,18 @@ def receptive_field(network: Sees) -> ReceptiveField:
     --------
     >>> from neuroconn.network import UNet
     >>> receptive_field(UNet(levels=2, width=1))
-    ReceptiveField(halo_needed=22, halo=24, stride=4, width=44)
+    ReceptiveField(halo_needed=22, halo=24, stride=4, width=44, grid=1)
     """
-    stride = network.stride
-    seen = network.reach(Interval(0, stride - 1))
-    needed = max(-seen.first, seen.last - (stride - 1))
-    singles = (network.reach(Interval(i, i)) for i in range(stride))
+    stride, grid = network.stride, network.exact_grid
+    seen = network.reach(Interval(0, grid - 1))
+    needed = max(-seen.first, seen.last - (grid - 1), 0)
+    singles = (network.reach(Interval(i, i)) for i in range(grid))
     return ReceptiveField(
         halo_needed=needed,
-        halo=-(-needed // stride) * stride,
+        halo=-(-needed // grid) * grid,
         stride=stride,
         width=max(last - first + 1 for first, last in singles),
+        grid=grid if grid != stride else 1,
     )
 
 
@@ -97,8 +114,27 @@ def check_exact(network: nn.Module) -> None:
     Raises
     ------
     HaloError
-        If it normalises over the tile it is given: InstanceNorm, GroupNorm, LayerNorm, or
-        BatchNorm without running statistics or in training mode.
+        If it normalises over the tile it is given (see :func:`check_statistics`), or pools all of
+        it into one number, as squeeze-and-excitation does.
+    """
+    check_statistics(network)
+    for name, module in network.named_modules():
+        if isinstance(module, _GLOBAL):
+            raise HaloError(
+                f"{name} is a {type(module).__name__}, which pools the whole tile into one number "
+                "(squeeze-and-excitation): at no halo do tiles equal the whole volume. Leave exact "
+                "mode out, or take a network without it."
+            )
+
+
+def check_statistics(network: nn.Module) -> None:
+    """Refuse a network that normalises over the tile it is given.
+
+    Raises
+    ------
+    HaloError
+        If it has InstanceNorm, GroupNorm, LayerNorm, or BatchNorm without running statistics or in
+        training mode.
     """
     for name, module in network.named_modules():
         if isinstance(module, nn.GroupNorm | nn.LayerNorm | nn.modules.instancenorm._InstanceNorm):
@@ -136,17 +172,18 @@ def check_tiling(receptive: ReceptiveField, chunk: ZYX, halo: int | ZYX, *, exac
         multiple of its spread), or if ``exact`` and the halo is narrower than the receptive field.
     """
     halos = (halo,) * 3 if isinstance(halo, int) else halo
-    stride = receptive.stride
-    if any(c < stride or c % stride for c in chunk):
+    step = max(receptive.stride, receptive.grid) if exact else receptive.stride
+    name = "grid of exact tiles" if exact and receptive.grid > 1 else "pooling grid"
+    if any(c < step or c % step for c in chunk):
         raise HaloError(
-            f"chunk of {chunk} voxels is off the network's pooling grid of {stride}: tiles would "
-            f"disagree at chunk borders. Make every side a multiple of {stride}."
+            f"chunk of {chunk} voxels is off the network's {name} of {step}: tiles would "
+            f"disagree at chunk borders. Make every side a multiple of {step}."
         )
-    if any(h < 0 or h % stride for h in halos):
-        low = max(0, min(halos)) // stride * stride
+    if any(h < 0 or h % step for h in halos):
+        low = max(0, min(halos)) // step * step
         raise HaloError(
-            f"halo of {halo} voxels is off the network's pooling grid of {stride}: tiles would "
-            f"disagree at chunk borders. Set halo: {low} or {low + stride}."
+            f"halo of {halo} voxels is off the network's {name} of {step}: tiles would "
+            f"disagree at chunk borders. Set halo: {low} or {low + step}."
         )
     if exact and min(halos) < receptive.halo_needed:
         raise HaloError(
@@ -155,6 +192,8 @@ def check_tiling(receptive: ReceptiveField, chunk: ZYX, halo: int | ZYX, *, exac
             f"Set halo: {receptive.halo} or more."
         )
 
+
+_GLOBAL = (nn.AdaptiveAvgPool3d, nn.AdaptiveMaxPool3d)
 
 _POINTWISE = (
     nn.BatchNorm3d,
@@ -168,30 +207,52 @@ _POINTWISE = (
 
 
 def _back(module: nn.Module, output: Interval) -> Interval:
+    if isinstance(module, WalksBack):
+        return module.back(output)
     if isinstance(module, nn.Sequential):
         return back_through(module, output)
     if isinstance(module, _POINTWISE):
         return output
-    if isinstance(module, nn.Conv3d) and _one(module.stride) == 1:
-        return _back_conv(module, output)
-    if isinstance(module, nn.MaxPool3d) and _one(module.padding) == 0:
-        kernel, step = _one(module.kernel_size), _one(module.stride)
-        return Interval(output.first * step, output.last * step + kernel - 1)
-    if isinstance(module, nn.ConvTranspose3d) and module.kernel_size == module.stride:
-        step = _one(module.stride)
-        return Interval(output.first // step, output.last // step)
-    if isinstance(module, nn.Upsample) and module.mode == "trilinear":
-        return Interval((output.first - 1) // 2, (output.last + 1) // 2)
+    if isinstance(module, nn.Conv3d):
+        return _back_window(module, output)
+    if isinstance(module, nn.MaxPool3d):
+        return _back_window(module, output)
+    if isinstance(module, nn.ConvTranspose3d):
+        return _back_transposed(module, output)
+    if isinstance(module, nn.Upsample):
+        return _back_upsampled(module, output)
     raise HaloError(
         f"{type(module).__name__} has no known reach: no halo makes its tiles agree with the whole "
-        "volume. Use BatchNorm in place of InstanceNorm or GroupNorm."
+        "volume. Use BatchNorm in place of InstanceNorm or GroupNorm, and no global pooling."
     )
 
 
-def _back_conv(conv: nn.Conv3d, output: Interval) -> Interval:
-    span = _one(conv.dilation) * (_one(conv.kernel_size) - 1)
-    before = _one(conv.padding)
-    return Interval(output.first - before, output.last - before + span)
+def _back_window(module: nn.Conv3d | nn.MaxPool3d, output: Interval) -> Interval:
+    """Walk back through a window that slides over its padded input."""
+    step, before = _one(module.stride), _one(module.padding)
+    span = _one(module.dilation) * (_one(module.kernel_size) - 1)
+    return Interval(output.first * step - before, output.last * step - before + span)
+
+
+def _back_transposed(module: nn.ConvTranspose3d, output: Interval) -> Interval:
+    """Input ``i`` is spread over outputs ``i * stride - padding`` and the following ones."""
+    step, before = _one(module.stride), _one(module.padding)
+    span = _one(module.dilation) * (_one(module.kernel_size) - 1)
+    return Interval(-((span - before - output.first) // step), (output.last + before) // step)
+
+
+def _back_upsampled(module: nn.Upsample, output: Interval) -> Interval:
+    factor = module.scale_factor
+    if isinstance(factor, tuple) or factor is None or factor != int(factor):
+        raise HaloError(f"an upsampling by {factor} has no single reach")
+    factor = int(factor)
+    if module.mode == "nearest":
+        return Interval(output.first // factor, output.last // factor)
+    if module.mode == "trilinear" and not module.align_corners:
+        # Output i lies at (2 i + 1 - factor) / (2 factor) of the input, between two of its voxels.
+        below, above = (2 * i + 1 - factor for i in output)
+        return Interval(below // (2 * factor), -(-above // (2 * factor)))
+    raise HaloError(f"an upsampling in mode {module.mode} has no known reach")
 
 
 def _one(value: object) -> int:

@@ -5,11 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from neuroconn.config.network import NetworkSettings
 from neuroconn.errors import ModelError
 from neuroconn.network.base import Network
+from neuroconn.network.cenet import CENet
+from neuroconn.network.medicalnet import load_medicalnet
+from neuroconn.network.resunet import ResUNet
+from neuroconn.network.resunetpp import ResUNetPP
 from neuroconn.network.unet import UNet
 
-NETWORKS: dict[str, Callable[..., Network]] = {"unet": UNet}
+NETWORKS: dict[str, Callable[..., Network]] = {
+    "cenet": CENet,
+    "resunet": ResUNet,
+    "resunetpp": ResUNetPP,
+    "unet": UNet,
+}
 """Every network that can be trained, saved and loaded."""
 
 
@@ -42,6 +52,32 @@ def build(name: str, **arguments: Any) -> Network:
         raise ModelError(
             f"network {name!r} cannot be built: {str(error).splitlines()[0]}"
         ) from None
+
+
+def from_settings(settings: NetworkSettings, clip: float) -> Network:
+    """Make the network that training settings describe, its encoder pre-trained if they say so.
+
+    Parameters
+    ----------
+    settings : NetworkSettings
+        What ``network`` holds in the settings of ``neuroconn train``.
+    clip : float
+        Where distances are cut off, in voxels.
+
+    Raises
+    ------
+    ModelError
+        If it cannot be built, or the weights of its encoder do not fit.
+
+    Examples
+    --------
+    >>> from_settings(NetworkSettings(levels=2, width=4), clip=15.0).stride
+    4
+    """
+    network = build(**settings.arguments(), clip=clip)
+    if settings.encoder_weights is not None:
+        load_medicalnet(network, settings.encoder_weights)
+    return network
 
 
 def architecture(network: Network) -> dict[str, Any]:

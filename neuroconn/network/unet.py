@@ -8,19 +8,26 @@ References
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from math import prod
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from neuroconn.geometry import ZYX
 from neuroconn.network.base import Activations, Network
+from neuroconn.network.layers import (
+    Head,
+    block,
+    check_common,
+    cut,
+    each,
+    plan_cuts,
+    start_alive,
+    to_distance,
+)
 from neuroconn.network.receptive import Interval, back_through
-
-Head: TypeAlias = Literal["relu", "sigmoid"]
 
 
 class UNet(Network):
@@ -67,7 +74,8 @@ class UNet(Network):
         clip: float = 10.0,
     ) -> None:
         super().__init__()
-        _check(levels, width, convolutions, dropout, in_channels, head, clip)
+        _check(levels, convolutions, in_channels)
+        check_common(width=width, dropout=dropout, head=head, clip=clip)
         self.levels, self.width, self.convolutions = levels, width, convolutions
         self.dropout, self.in_channels = dropout, in_channels
         self.head_kind, self.clip = head, clip
@@ -75,17 +83,15 @@ class UNet(Network):
         channels = [width * 2**i for i in range(levels + 1)]
         before = [in_channels, *channels]
         blocks = [
-            _block(a, b, convolutions, dropout) for a, b in zip(before, channels, strict=False)
+            block(a, b, convolutions, dropout) for a, b in zip(before, channels, strict=False)
         ]
         self.encoders = nn.ModuleList(blocks[:-1])
         self.bottom = blocks[-1]
         self.pool = nn.MaxPool3d(2)
         self.ups = nn.ModuleList(nn.ConvTranspose3d(2 * c, c, 2, 2) for c in channels[:-1])
-        self.decoders = nn.ModuleList(
-            _block(2 * c, c, convolutions, dropout) for c in channels[:-1]
-        )
+        self.decoders = nn.ModuleList(block(2 * c, c, convolutions, dropout) for c in channels[:-1])
         self.last = nn.Conv3d(width, 1, 1)
-        self._start_alive()
+        start_alive(self.last, head, clip)
 
     @property
     def stride(self) -> int:
@@ -112,7 +118,7 @@ class UNet(Network):
             return whole
         z, y, x = tile
         slab = self._level_sizes((min(z, planes + 4 * self.convolutions), y, x), cuts[0][0], 0)
-        half = _each(tile, lambda n: -(-n // 2))
+        half = each(tile, lambda n: -(-n // 2))
         below = self._level_sizes(half, cuts[min(1, self.levels - 1)][0], 1)
         # One after the other, but what the first leaves behind is of no size the second can use.
         return Activations(max(slab.largest, below.largest), below.peak + slab.peak)
@@ -145,8 +151,8 @@ class UNet(Network):
         before, after = cuts[0]
         skip = self.encoders[0](x)
         below = self._below(self.pool(skip), cuts)
-        x = torch.cat([_cut(skip, before), self.ups[0](below)], dim=1)
-        return _cut(self.decoders[0](x), after)
+        x = torch.cat([cut(skip, before), self.ups[0](below)], dim=1)
+        return cut(self.decoders[0](x), after)
 
     def slabs(
         self, x: Tensor, trim: ZYX = (0, 0, 0), planes: int | None = None
@@ -171,13 +177,13 @@ class UNet(Network):
             skip = self._encoded(x, start + before[0], stop + before[0])
             joined = torch.cat(
                 [
-                    _cut(skip, (0, *before[1:])),
+                    cut(skip, (0, *before[1:])),
                     self.ups[0](below[:, :, start // 2 : stop // 2]),
                 ],
                 dim=1,
             )
             out = self.decoders[0](joined)[:, :, first - start : last - start]
-            yield _cut(out, (0, *after[1:]))
+            yield cut(out, (0, *after[1:]))
 
     def _below(self, x: Tensor, cuts: list[tuple[ZYX, ZYX]]) -> Tensor:
         """Go down from the first pooling and come up again to half resolution."""
@@ -186,13 +192,13 @@ class UNet(Network):
             x = encoder(x)
             skips.append(x)
             x = self.pool(x)
-        x = _cut(self.bottom(x), cuts[-1][1])
+        x = cut(self.bottom(x), cuts[-1][1])
         upwards = zip(
             reversed(self.ups[1:]), reversed(self.decoders[1:]), cuts[-2:0:-1], strict=True
         )
         for up, decoder, (before, after) in upwards:
-            x = torch.cat([_cut(skips.pop(), before), up(x)], dim=1)
-            x = _cut(decoder(x), after)
+            x = torch.cat([cut(skips.pop(), before), up(x)], dim=1)
+            x = cut(decoder(x), after)
         return x
 
     def _pooled(self, x: Tensor, planes: int) -> Tensor:
@@ -212,8 +218,7 @@ class UNet(Network):
 
     def head(self, features: Tensor) -> Tensor:
         """Distance in voxels, (batch, 1, z, y, x)."""
-        y = _pointwise(self.last, features)
-        return torch.relu(y) if self.head_kind == "relu" else self.clip * torch.sigmoid(y)
+        return to_distance(self.last, features, self.head_kind, self.clip)
 
     def reach(self, output: Interval) -> Interval:
         """Input voxels, along one axis, that the ``output`` voxels depend on."""
@@ -230,77 +235,16 @@ class UNet(Network):
     def cuts(self, trim: ZYX) -> list[tuple[ZYX, ZYX]]:
         """Voxels to leave out at each level, before and after its decoder, level 0 first.
 
-        A decoder spoils one voxel at each face per convolution, so as many must stay around those
-        that are wanted. What is left out before it is even, since it is left out of the level
-        below. The last pair is the bottom's.
+        A decoder spoils one voxel at each face per convolution.
         """
-        cuts: list[tuple[ZYX, ZYX]] = []
-        wanted = trim
-        for _ in range(self.levels):
-            below = _each(wanted, lambda n: max(0, n - self.convolutions) // 2)
-            before = _each(below, lambda n: 2 * n)
-            z, y, x = (w - b for w, b in zip(wanted, before, strict=True))
-            cuts.append((before, (z, y, x)))
-            wanted = below
-        return [*cuts, ((0, 0, 0), wanted)]
-
-    def _start_alive(self) -> None:
-        """Start in the middle of the range: a ReLU that starts at 0 everywhere never learns."""
-        if self.last.bias is not None:
-            nn.init.constant_(self.last.bias, self.clip / 2 if self.head_kind == "relu" else 0.0)
+        return plan_cuts(trim, [self.convolutions] * self.levels)
 
 
-def _each(values: ZYX, change: Callable[[int], int]) -> ZYX:
-    z, y, x = map(change, values)
-    return z, y, x
-
-
-def _cut(tensor: Tensor, margin: ZYX) -> Tensor:
-    """Leave out ``margin`` voxels on both faces of each axis."""
-    if not any(margin):
-        return tensor
-    z, y, x = (slice(m, n - m) for m, n in zip(margin, tensor.shape[2:], strict=True))
-    return tensor[:, :, z, y, x]
-
-
-def _pointwise(layer: nn.Conv3d, x: Tensor) -> Tensor:
-    """Apply a 1x1x1 convolution; as a matrix product where channels come last, 10 times faster."""
-    if not x.is_contiguous(memory_format=torch.channels_last_3d):
-        y: Tensor = layer(x)
-        return y
-    return functional.linear(x.movedim(1, -1), layer.weight.flatten(1), layer.bias).movedim(-1, 1)
-
-
-def _block(before: int, after: int, convolutions: int, dropout: float) -> nn.Sequential:
-    layers: list[nn.Module] = []
-    for i in range(convolutions):
-        layers += [
-            nn.Conv3d(before if i == 0 else after, after, 3, padding=1),
-            nn.BatchNorm3d(after),
-            nn.ReLU(inplace=True),
-        ]
-    return nn.Sequential(*layers, nn.Dropout3d(dropout))
-
-
-def _check(
-    levels: int,
-    width: int,
-    convolutions: int,
-    dropout: float,
-    in_channels: int,
-    head: str,
-    clip: float,
-) -> None:
-    if min(levels, width, convolutions, in_channels) < 1:
+def _check(levels: int, convolutions: int, in_channels: int) -> None:
+    if min(levels, convolutions, in_channels) < 1:
         raise ValueError(
-            "levels, width, convolutions and in_channels must be at least 1, got "
-            f"{levels}, {width}, {convolutions}, {in_channels}"
+            "levels, convolutions and in_channels must be at least 1, got "
+            f"{levels}, {convolutions}, {in_channels}"
         )
     if levels > 8:
         raise ValueError(f"levels must be at most 8, a pooling grid of 256 voxels; got {levels}")
-    if not 0 <= dropout < 1:
-        raise ValueError(f"dropout must lie in [0, 1), got {dropout}")
-    if head not in ("relu", "sigmoid"):
-        raise ValueError(f"head must be 'relu' or 'sigmoid', got {head!r}")
-    if not 0 < clip < float("inf"):
-        raise ValueError(f"clip must be positive and finite, got {clip}")

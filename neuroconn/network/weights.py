@@ -186,8 +186,11 @@ def _some(names: list[str], most: int = 4) -> str:
 
 def _write(path: Path, data: bytes) -> None:
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    part.write_bytes(data)
-    part.replace(path)
+    try:
+        part.write_bytes(data)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)  # on a full disk a part of it would stay
 
 
 def _versions() -> dict[str, str]:

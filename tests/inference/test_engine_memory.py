@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,7 +19,7 @@ from pathlib import Path
 import numpy as np
 from neuroconn.inference.engine.torch_engine import Engine, sample_tile
 from neuroconn.inference.engine.memory import predict_memory
-from neuroconn.network import Model, ModelCard, Normalisation, UNet
+from neuroconn.network import Model, ModelCard, Normalisation, build
 
 def peak():
     # Not getrusage: a child starts with the peak of its parent there.
@@ -26,10 +27,12 @@ def peak():
     return int(re.search(r"VmHWM:\\s+(\\d+)", status).group(1)) * 1024
 
 precision, trim, planes = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]) or None
+arguments = json.loads(sys.argv[4])
 card = ModelCard(name="m", clip=10, normalisation=Normalisation(), spacing_um=(1, 1, 1))
-model = Model(UNet(levels=3, width=16).eval(), card)
-warm = Engine(model, device="cpu", precision=precision, tile=(16, 16, 16), threads=1)
-warm.predict(sample_tile((16, 16, 16)))
+model = Model(build(**arguments).eval(), card)
+small = (model.network.stride,) * 3
+warm = Engine(model, device="cpu", precision=precision, tile=small, threads=1)
+warm.predict(sample_tile(small))
 tile = sample_tile((96, 96, 96))
 before = peak()
 engine = Engine(
@@ -54,15 +57,38 @@ def test_the_peak_of_a_process_is_near_what_the_engine_says(
     if precision == "bfloat16" and not has_bfloat16():
         pytest.skip("this CPU computes in float32 only")
 
+    found = measured(precision, trim, planes, {"name": "unet", "levels": 3, "width": 16})
+
+    assert 0.25 < found["taken"] / found["said"] < 1.1, found
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="peaks are read from Linux")
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"name": "resunet", "depth": 34, "width": 16},
+        {"name": "resunet", "depth": 50, "width": 16},
+        {"name": "cenet", "depth": 18, "width": 16},
+        {"name": "resunetpp", "width": 16},
+    ],
+)
+def test_no_network_takes_more_than_the_engine_says(arguments: dict[str, Any]) -> None:
+    found = measured("float32", 0, 0, arguments)
+
+    assert 0.2 < found["taken"] / found["said"] < 1.05, found
+
+
+def measured(precision: str, trim: int, planes: int, arguments: dict[str, Any]) -> dict[str, int]:
+    """What a process takes for one tile, and what it said it would."""
     out = subprocess.run(
-        [sys.executable, "-c", MEASURE, precision, str(trim), str(planes)],
+        [sys.executable, "-c", MEASURE, precision, str(trim), str(planes), json.dumps(arguments)],
         capture_output=True,
         text=True,
         check=True,
     )
-
-    found = json.loads(out.stdout)
-    assert 0.25 < found["taken"] / found["said"] < 1.1, found
+    found: dict[str, int] = json.loads(out.stdout)
+    return found
 
 
 def test_memory_grows_with_the_tile_and_shrinks_with_the_trim() -> None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from neuroconn.network import UNet
+
+sys.path.insert(0, str(Path(__file__).parent))  # for settled.py
 
 CARD = {
     "name": "elsewhere",

@@ -1,11 +1,25 @@
 """Networks by name, and the report's checkpoints."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from torch import Tensor, nn
 
 from neuroconn.errors import ModelError
-from neuroconn.network import Network, UNet, architecture, build, from_architecture, from_report
+from neuroconn.network import (
+    ModelCard,
+    Network,
+    Normalisation,
+    UNet,
+    architecture,
+    build,
+    from_architecture,
+    from_report,
+    load_model,
+    read_state,
+    save_model,
+)
 
 
 @pytest.mark.parametrize(
@@ -22,7 +36,7 @@ def test_a_network_is_rebuilt_from_its_architecture(network: Network) -> None:
 @pytest.mark.parametrize(
     ("description", "reason"),
     [
-        ({"name": "vnet"}, "known: unet"),
+        ({"name": "vnet"}, "known: cenet, resunet, resunetpp, unet"),
         ({"levels": 3}, "does not name"),
         ({"name": "unet", "depth": 3}, "depth"),
         ({"name": "unet", "levels": 0}, "at least 1"),
@@ -94,6 +108,94 @@ def test_a_checkpoint_of_the_report_predicts_as_it_did() -> None:
         torch.testing.assert_close(ours(x), theirs(x))
 
 
+@pytest.mark.parametrize(
+    ("levels", "parameters"), [(3, 5_602_529), (4, 22_581_217), (5, 90_486_241)]
+)
+def test_the_sizes_of_the_report_are_told_from_a_checkpoint(levels: int, parameters: int) -> None:
+    with torch.device("meta"):
+        ours = UNet(levels=levels)
+        state = report_names(ours)
+        network = from_report(state)
+
+    assert architecture(network) == architecture(ours)
+    assert sum(p.numel() for p in network.parameters()) == parameters
+
+
+def report_names(network: UNet) -> dict[str, Tensor]:
+    """The state of a network of ours under the names of the report, poolings counted as layers."""
+    top = network.levels - 1
+    named = {}
+    for key, value in network.state_dict().items():
+        part, i, *rest = key.split(".")
+        if part == "last":
+            named[f"last_layer.{i}"] = value
+        elif part == "ups":
+            named[f"up_path.{top - int(i)}.upsampling.{rest[0]}"] = value
+        elif part == "bottom":
+            named[f"bottom.0.layers.{int(i) + 1}.{rest[0]}"] = value
+        else:
+            whole = "down_path" if part == "encoders" else "up_path"
+            number = int(i) if part == "encoders" else top - int(i)
+            pooled = part == "encoders" and number > 0
+            named[f"{whole}.{number}.layers.{int(rest[0]) + pooled}.{rest[1]}"] = value
+    return named
+
+
+def test_a_checkpoint_file_of_the_report_becomes_a_model(tmp_path: Path) -> None:
+    torch.manual_seed(2)
+    theirs = ReportUNet().eval()
+    path = tmp_path / "network_final.pth"
+    state = {f"module.{k}": v for k, v in theirs.state_dict().items()}
+    torch.save({"state_dict": state, "epoch": 7, "optimizer": {"lr": 1e-3}}, path)
+
+    network = from_report(read_state(path), clip=15)
+    card = ModelCard(name="old", clip=15, normalisation=Normalisation(), spacing_um=(1, 1, 1))
+    save_model(tmp_path / "model", network, card)
+
+    x = torch.randn(1, 1, 8, 8, 12)
+    with torch.inference_mode():
+        torch.testing.assert_close(load_model(tmp_path / "model").network(x), theirs(x))
+
+
+def test_a_bare_state_dict_is_a_checkpoint_too(tmp_path: Path) -> None:
+    torch.save(ReportUNet().state_dict(), tmp_path / "m.pth")
+
+    assert read_state(tmp_path / "m.pth").keys() == ReportUNet().state_dict().keys()
+
+
+class Program:
+    """Something that would run when unpickled."""
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return print, ("run",)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (Program(), "could run code"),
+        ({"state_dict": {"epoch": 3}}, "holds no weights"),
+        ([torch.zeros(1)], "holds a list"),
+        (None, "cannot be read"),
+        (b"no checkpoint", "damaged or not torch's|could run code"),
+    ],
+)
+def test_what_is_no_checkpoint_is_one_line(
+    tmp_path: Path, content: object, reason: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "m.pth"
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    elif content is not None:
+        torch.save(content, path)
+
+    with pytest.raises(ModelError, match=reason) as caught:
+        read_state(path)
+
+    assert "\n" not in str(caught.value)
+    assert capsys.readouterr().out == ""
+
+
 def test_a_data_parallel_prefix_is_understood() -> None:
     state = {f"module.{k}": v for k, v in ReportUNet().state_dict().items()}
 
@@ -110,6 +212,14 @@ def test_a_data_parallel_prefix_is_understood() -> None:
             lambda s: [s.pop(k) for k in list(s) if k.startswith("bottom.0.layers.4.")],
             "bottom.0 holds 3 layers",
         ),
+        (lambda s: [s.pop(k) for k in list(s) if k.endswith("weight")], "lacks|no 3D convolution"),
+        (
+            lambda s: [s.pop(k) for k in list(s) if "path.0.layers" in k and "weight" in k],
+            "no 3D convolution",
+        ),
+        (lambda s: s.update({"layer1.0.conv1.weight": torch.zeros(1)}), "encoder_weights"),
+        (lambda s: s.update({"encoders.0.0.weight": torch.zeros(1)}), "of this package"),
+        (lambda s: s.update({"down_path.7.layers.0.weight": torch.zeros(1)}), "holds|fit"),
     ],
 )
 def test_a_checkpoint_of_something_else_is_refused(change: object, reason: str) -> None:

@@ -124,6 +124,20 @@ def import_openvino() -> Any:
     return openvino
 
 
+def check_network(network: Network) -> None:
+    """Refuse a network that this engine has no graph for.
+
+    Raises
+    ------
+    UsageError
+        If it is none of a U-Net and an ONNX model.
+    """
+    if not isinstance(network, UNet | OnnxNetwork):
+        raise UsageError(
+            f"engine openvino cannot build a {type(network).__name__}; set engine: torch"
+        )
+
+
 def graph(openvino: Any, network: Network, tile: ZYX, trim: ZYX) -> Any:
     """Build OpenVINO's graph of the features of a folded network.
 
@@ -132,10 +146,8 @@ def graph(openvino: Any, network: Network, tile: ZYX, trim: ZYX) -> Any:
     UsageError
         If the network has layers for which there is no rule here.
     """
-    if not isinstance(network, UNet):
-        raise UsageError(
-            f"engine openvino cannot build a {type(network).__name__}; set engine: torch"
-        )
+    check_network(network)
+    assert isinstance(network, UNet)
     build = _Builder(openvino.opset13)
     image = build.ops.parameter([1, network.in_channels, *tile], np.float32)
     features = build.channels_last(_unet(build, network, image, trim))

@@ -20,7 +20,7 @@ from neuroconn.network.blackbox import BlackBox
 from neuroconn.network.weights import Model
 
 SHARES = (0.9, 0.99, 0.999)
-_LARGEST = 128
+LARGEST = 128
 """Side of the tile, at most: gradients keep every activation in memory."""
 
 
@@ -35,7 +35,7 @@ class Radius:
 
 def tile_side(halo: int, stride: int) -> int:
     """Side of a tile that holds what an output voxel sees, as far as memory allows."""
-    return min(2 * halo + stride, _LARGEST // stride * stride)
+    return min(2 * halo + stride, LARGEST // stride * stride)
 
 
 def effective_radii(model: Model, tile: NDArray[np.float32], places: int = 4) -> list[Radius]:

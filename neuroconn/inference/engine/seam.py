@@ -2,36 +2,54 @@
 
 A production halo is narrower than what the network sees. What that costs depends on the weights and
 on the brain, so it is measured: bright cores are predicted in float32 with narrow halos and with
-the exact one, which equals the whole volume.
+the exact one, which equals the whole volume. Where a network sees more than fits into memory, or
+all of a tile, they are compared with the widest halo that fits, up to 128 voxels.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from neuroconn.errors import HaloError, UsageError
 from neuroconn.geometry import ZYX, ChunkGrid
-from neuroconn.inference.engine.device import choose
+from neuroconn.inference.engine.device import check_size, choose
 from neuroconn.inference.engine.memory import predict_memory, room
 from neuroconn.inference.engine.torch_engine import Engine
 from neuroconn.inference.seeds.bright import bright_chunks
+from neuroconn.network.base import Network
 from neuroconn.network.normalisation import Constants
-from neuroconn.network.receptive import ReceptiveField, check_exact, receptive_field
+from neuroconn.network.receptive import (
+    ReceptiveField,
+    check_exact,
+    check_statistics,
+    receptive_field,
+)
 from neuroconn.network.weights import Model
 from neuroconn.volume.regions import Pad, read_region
 from neuroconn.volume.store import Image
 
 _CORE = 64
 """Side of a measured core, roughly: all voxels of it count, those at its faces most."""
+_WIDEST = 128
+"""Halo to compare with, at most, where none is exact."""
+
+
+class _Reference(NamedTuple):
+    """What narrow halos are compared with."""
+
+    side: int
+    halo: int
+    exact: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Seam:
-    """Difference between tiles with one halo and the whole volume, in voxels of distance."""
+    """Difference between tiles with one halo and a wider one, in voxels of distance."""
 
     halo: int
     largest: float
@@ -40,6 +58,10 @@ class Seam:
     mean: float
     voxels: int
     """How many voxels were compared."""
+    reference: int
+    """Halo they were compared with."""
+    exact: bool
+    """Whether that one equals the whole volume."""
 
 
 def seam_errors(
@@ -82,17 +104,18 @@ def seam_errors(
     Raises
     ------
     HaloError
-        If the network sees the whole tile, so that no halo is exact.
+        If the network normalises over its tile, so that no halo makes tiles agree.
+    UsageError
+        If no halo to compare with fits into memory.
     """
     if places < 1:
         raise HaloError(f"a seam is measured at 1 place or more, got {places}")
-    check_exact(model.network)
-    field = receptive_field(model.network)
-    side = field.stride * max(1, _CORE // field.stride)
+    check_statistics(model.network)
+    reference = _reference(model, device)
+    side = reference.side
     grid = ChunkGrid(image.levels[level].shape, (side, side, side))
     chunks = bright_chunks(image, grid, level, limit=places)
     array = image.array(level)
-    _check_room(model, (side + 2 * field.halo,) * 3, field.halo, device)
 
     def cores(halo: int) -> list[NDArray[np.float32]]:
         tile: ZYX = (side + 2 * halo,) * 3
@@ -102,32 +125,65 @@ def seam_errors(
             for index in chunks
         ]
 
-    exact = cores(field.halo)
-    return [_compare(halo, cores(halo), exact) for halo in _measurable(halos, field)]
+    stride = model.network.stride
+    wide = cores(reference.halo)
+    measured = sorted({h for h in halos if 0 <= h < reference.halo and h % stride == 0})
+    return [_compare(halo, cores(halo), wide, reference) for halo in measured]
 
 
-def _check_room(model: Model, tile: ZYX, trim: int, device: str) -> None:
-    """Refuse the tile with the exact halo if it does not fit; it may be twice that of a run."""
-    device, here = choose(device)[0], room()
-    free = here.gpu if device == "cuda" else here.available
-    needed = predict_memory(model.network, tile, "float32", (trim,) * 3)
-    if free is not None and needed > free:
-        raise UsageError(
-            f"the seam cannot be measured here: the tile with the exact halo, {tile}, needs "
-            f"{needed / 2**30:.1f} GiB, and {free / 2**30:.1f} are free"
-        )
+def _reference(model: Model, device: str) -> _Reference:
+    """Return the exact halo if its tile fits, else the widest that does."""
+    network, place = model.network, choose(device)[0]
+    stride, here = network.stride, room()
+    free = here.gpu if place == "cuda" else here.available
+    wanted = [
+        _Reference(max(1, _CORE // stride) * stride, halo, exact=False)
+        for halo in range(_WIDEST // stride * stride, 0, -stride)
+    ]
+    if (field := _bounded(network)) is not None:
+        grid = max(field.stride, field.grid)
+        wanted.insert(0, _Reference(max(1, _CORE // grid) * grid, field.halo, exact=True))
+    for found in wanted:
+        needed = _needed(network, found)
+        if needed is not None and (free is None or needed <= free):
+            return found
+    raise UsageError(
+        f"the seam cannot be measured here: a tile with a halo of {wanted[-1].halo} does not fit "
+        f"into the {(free or 0) / 2**30:.1f} GiB that are free"
+    )
 
 
-def _measurable(halos: Sequence[int], field: ReceptiveField) -> list[int]:
-    return sorted({h for h in halos if 0 <= h < field.halo and h % field.stride == 0})
+def _bounded(network: Network) -> ReceptiveField | None:
+    try:
+        check_exact(network)
+        return receptive_field(network)
+    except HaloError:
+        return None
 
 
-def _compare(halo: int, found: list[NDArray[np.float32]], exact: list[NDArray[np.float32]]) -> Seam:
-    error = np.abs(np.stack(found) - np.stack(exact))
+def _needed(network: Network, found: _Reference) -> int | None:
+    """Bytes of a tile; None if it is too large for any memory."""
+    tile, trim = (found.side + 2 * found.halo,) * 3, (found.halo,) * 3
+    try:
+        check_size(network, tile, trim)
+    except HaloError:
+        return None
+    return predict_memory(network, tile, "float32", trim)
+
+
+def _compare(
+    halo: int,
+    found: list[NDArray[np.float32]],
+    wide: list[NDArray[np.float32]],
+    reference: _Reference,
+) -> Seam:
+    error = np.abs(np.stack(found) - np.stack(wide))
     return Seam(
         halo=halo,
         largest=float(error.max()),
         p999=float(np.percentile(error, 99.9)),
         mean=float(error.mean()),
         voxels=error.size,
+        reference=reference.halo,
+        exact=reference.exact,
     )
