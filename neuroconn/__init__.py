@@ -29,7 +29,9 @@ if TYPE_CHECKING:
     from neuroconn.inference.run import infer
     from neuroconn.network import load_model
     from neuroconn.phantom import Phantom, random_phantom
+    from neuroconn.tracing import trace
     from neuroconn.training import train
+    from neuroconn.training.dataset import dataset
     from neuroconn.view.report import report
     from neuroconn.volume import (
         convert,
@@ -49,6 +51,7 @@ _HOME = {
     "Frame": "geometry",
     "Phantom": "phantom",
     "convert": "volume",
+    "dataset": "training.dataset",
     "demo": "demonstration",
     "evaluate": "evaluation",
     "export": "exporter",
@@ -64,6 +67,7 @@ _HOME = {
     "rehearse": "inference.rehearsal.rehearse",
     "report": "view.report",
     "status": "inference.output.status",
+    "trace": "tracing",
     "train": "training",
     "verify": "inference.output.verify",
     "verify_against": "volume",
@@ -78,6 +82,7 @@ __all__ = [
     "Phantom",
     "__version__",
     "convert",
+    "dataset",
     "demo",
     "evaluate",
     "export",
@@ -93,6 +98,7 @@ __all__ = [
     "rehearse",
     "report",
     "status",
+    "trace",
     "train",
     "verify",
     "verify_against",

@@ -20,8 +20,10 @@ from neuroconn.errors import NeuroconnError
 COMMANDS = {
     "info": "Say what a file or folder is, and what a conversion will need to be told.",
     "convert": "Turn a microscopy volume into an OME-Zarr brain.",
+    "dataset": "Cut crops to train on out of annotated brains.",
     "train": "Train a network on phantoms and annotated brains.",
     "infer": "Predict the distance map of a brain by walking along its neurites.",
+    "trace": "Trace the neurites of a distance map into SWC.",
     "export": "Write brain and distance map as tiles that Vaa3D opens.",
     "evaluate": "Score a prediction against an annotation.",
     "verify": "Check a store against its checksums and its journal.",

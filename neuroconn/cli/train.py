@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,8 +21,6 @@ from neuroconn.errors import InterruptedRunError
 
 if TYPE_CHECKING:
     from neuroconn.training import TrainReport
-
-Progress = Callable[[int, int, dict[str, float]], None]
 
 
 @click.command(name="train")
@@ -58,22 +57,39 @@ def command(
 ) -> None:
     """Train a network with the settings of CONFIG.yaml, or of a preset, into the folder OUTPUT.
 
-    OUTPUT/model is the model, for neuroconn infer --model. Rerunning the same command continues
-    from the last checkpoint; on the CPU the result is that of a run that was never stopped.
+    OUTPUT/model is the model, for neuroconn infer --model; OUTPUT/best is the best one so far.
+    Rerunning the same command continues from the last checkpoint; on the CPU the result is that of
+    a run that was never stopped. On the 4 GPUs of a machine:
+    torchrun --nproc-per-node 4 -m neuroconn train --preset NAME OUTPUT.
     """
     config, output = _paths(paths, preset)
     settings = read_settings(TrainSettings, config, *assignments)
     # Imported here so that `neuroconn --help` does not wait for torch.
+    from neuroconn.cli.train_progress import training_progress
     from neuroconn.training import train
 
-    quiet = bool((ctx.obj or {}).get("quiet"))
+    # Of the processes that torchrun starts, the first one speaks.
+    first = os.environ.get("RANK", "0") == "0"
+    quiet = bool((ctx.obj or {}).get("quiet")) or not first
     if not quiet:
         # How well each annotation lies on its brain is worth a line before hours of training.
-        logging.getLogger("neuroconn.training.crops").setLevel(logging.INFO)
-    with _signals(output), _bar(settings.iterations, quiet) as progress:
+        logging.getLogger("neuroconn.training").setLevel(logging.INFO)
+    crops = settings.crops_per_iteration
+    with (
+        _signals(output),
+        training_progress(settings.iterations, crops, quiet=quiet) as shown,
+    ):
         report = train(
-            settings, output, resume=resume, device=device, threads=threads, progress=progress
+            settings,
+            output,
+            resume=resume,
+            device=device,
+            threads=threads,
+            progress=shown.row,
+            ticker=shown.tick,
         )
+    if not first:
+        return
     click.echo(json.dumps(_as_dict(report)) if as_json else _summary(report))
 
 
@@ -111,44 +127,23 @@ def _signals(output: Path) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-@contextmanager
-def _bar(iterations: int, quiet: bool) -> Iterator[Progress]:
-    """Draw a bar with the last scores on stderr; off a terminal, a line for each row."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bar
-
-    console = Console(stderr=True)
-    columns = (
-        TextColumn("training"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[note]}"),
-        TimeRemainingColumn(),
-    )
-    with Bar(*columns, console=console, disable=quiet or not console.is_terminal) as bar:
-        task = bar.add_task("training", total=iterations, note="")
-
-        def show(done: int, _: int, row: dict[str, float]) -> None:
-            note = f"loss {row['loss']:.3f}, validation {row['validation_mse']:.3f}"
-            bar.update(task, completed=done, note=note)
-            if not quiet and not console.is_terminal:
-                click.echo(f"iteration {done}: {note}", err=True)
-
-        yield show
-
-
 def _as_dict(report: TrainReport) -> dict[str, object]:
     return {
         "model": str(report.model),
         "iterations": report.iterations,
         "resumed_at": report.resumed_at,
+        "best_iteration": report.best,
+        "stopped_early": report.stopped,
+        "skipped_updates": report.skipped,
         "scores": report.scores,
     }
 
 
 def _summary(report: TrainReport) -> str:
-    scores = ", ".join(f"{name} {value:.3f}" for name, value in report.scores.items())
+    told = ("mse", "recall", "precision", "quality", "cldice", "tlts")
+    scores = ", ".join(f"{n} {report.scores[n]:.3f}" for n in told if n in report.scores)
     made = report.iterations - report.resumed_at
     what = f"{made} of {report.iterations} iterations now" if made else "nothing left to train"
-    return f"{what}; validation: {scores}. Wrote {report.model}"
+    early = f"; no better since {report.best}, stopped" if report.stopped else ""
+    skipped = f"; {report.skipped} updates overflowed and were skipped" if report.skipped else ""
+    return f"{what}{early}{skipped}; validation: {scores}. Wrote {report.model}"

@@ -6,13 +6,16 @@ held, so a virtual brain of terabytes opens as fast as its neurons can be read.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from neuroconn.annotation import Forest
+from neuroconn.annotation import Forest, Graph, graph_near, graph_of_segments
 from neuroconn.geometry import ZYX, Box, ChunkGrid
+from neuroconn.phantom.displacement import displaced
 from neuroconn.phantom.items import Index
 from neuroconn.phantom.scene import build, distractors
 from neuroconn.phantom.settings import Neurites, PhantomSettings
@@ -102,14 +105,42 @@ class Phantom:
         No rasterisation and no face error: the same in every tile. float32, shape ``box.shape``.
         """
         box = box or self.bounds
-        if clip not in self._lines:
-            self._lines[clip] = self.scene.centrelines.index(clip + 1)
-        return self.scene.centrelines.distance(box, self._lines[clip].query(box), clip)
+        return self.scene.centrelines.distance(box, self._near(clip).query(box), clip)
+
+    def graph(self, box: Box, *, reach: float = clip) -> Graph:
+        """Labelled centrelines within ``reach`` of ``box``, in voxels of the box, as chains.
+
+        Pieces are whole, so nodes may lie outside; equal ends are one node.
+        """
+        lines = self.scene.centrelines
+        near = self._near(reach).query(box)
+        whole = graph_of_segments(np.stack((lines.start[near], lines.stop[near]), axis=1))
+        return graph_near(whole, box, reach=reach)
+
+    def displaced(self, rms: float, *, pitch: float = 30.0) -> Phantom:
+        """Return the same image with an annotation that strays from it.
+
+        Parameters
+        ----------
+        rms : float
+            Root mean square of how far a place of the annotation lies from the neurite, in voxels.
+        pitch : float, optional
+            Over how many voxels it strays one way before it strays another.
+        """
+        other = copy.copy(self)
+        lines = displaced(self.scene.centrelines, rms, pitch=pitch, seed=self.seed)
+        other.scene, other._lines = replace(self.scene, centrelines=lines), {}
+        return other
 
     def centreline(self, box: Box | None = None) -> NDArray[np.bool_]:
         """Voxels within half a voxel diagonal (0.87) of a labelled centreline."""
         rendered: NDArray[np.bool_] = self.distance(box, clip=2.0) <= np.sqrt(3) / 2
         return rendered
+
+    def _near(self, reach: float) -> Index:
+        if reach not in self._lines:
+            self._lines[reach] = self.scene.centrelines.index(reach + 1)
+        return self._lines[reach]
 
     def neurite_chunks(self, chunk: int | ZYX) -> list[ZYX]:
         """Chunks a labelled centreline passes through, exactly, sorted.

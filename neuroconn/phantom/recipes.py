@@ -51,6 +51,16 @@ class Variety(Settings):
     """Visible stretches shorter than this, in voxels, carry no label."""
     texture: tuple[float, float] = (0.1, 1.5)
     """Weights of the octaves of tissue texture together, against its brightness; log-uniform."""
+    gaps: tuple[float, ...] = Field((0.0, 0.1, 0.2), min_length=1)
+    """Share of faint stretches: each neurite gets one of these; trunks and ghosts have none."""
+    gap_brightness: tuple[float, float] = (0.1, 0.4)
+    """What remains of the brightness in a faint stretch; uniform."""
+    gap_length: tuple[float, float] = (14.0, 14.0)
+    """Length of a faint stretch in voxels; uniform."""
+    cells: tuple[float, ...] = Field((0.0, 4e-6, 1.2e-5, 6e-5), min_length=1)
+    """Unlabelled round cells per voxel: each phantom gets one of these."""
+    puncta: tuple[float, ...] = Field((0.0, 2e-5, 1e-4, 4e-4), min_length=1)
+    """Unlabelled bright specks per voxel: each phantom gets one of these."""
     noise: tuple[float, float] = (0.02, 0.3)
     """Standard deviation of the noise, in units of that texture; log-uniform. In real volumes the
     noise is 0.3 to 0.5 of the median absolute deviation: most of what varies is tissue."""
@@ -117,10 +127,10 @@ def _surroundings(rng: np.random.Generator, variety: Variety) -> PhantomSettings
             pit_pitch=rng.uniform(6, 14),
             stripes=rng.choice([0, 0.02, 0.06]) * rng.random(),
             flicker=rng.choice([0, 0.01, 0.03]) * rng.random(),
-            cells=rng.choice([0, 4e-6, 1.2e-5, 6e-5]),
+            cells=float(rng.choice(variety.cells)),
             cell_brightness=brightness * np.exp(rng.uniform(np.log(0.15), np.log(2.5))),
             cell_radius=(rng.uniform(0.9, 1.6), rng.uniform(2.0, 4.5)),
-            puncta=rng.choice([0, 2e-5, 1e-4, 4e-4]),
+            puncta=float(rng.choice(variety.puncta)),
             puncta_brightness=noise * float(np.exp(rng.uniform(np.log(4), np.log(50)))),
             puncta_radius=(rng.uniform(0.2, 0.6), rng.uniform(0.8, 2.2)),
         ),
@@ -145,13 +155,19 @@ def _neurites(
         "variation": rng.uniform(0.2, 0.7),
         "fading": rng.uniform(0, 0.6),
         "axon_radius": rng.uniform(0.1, 0.9),
-        "gaps": float(rng.choice([0.0, 0.1, 0.2])),
-        "gap_brightness": rng.uniform(0.1, 0.4),
+        "gaps": float(rng.choice(variety.gaps)),
+        "gap_brightness": rng.uniform(*variety.gap_brightness),
+        "gap_length": _between(rng, variety.gap_length),
         "bead_spacing": np.exp(rng.uniform(np.log(6), np.log(60))),
         "bead_radius": (0.4, rng.uniform(0.6, 1.3)),
         "soma": False,
     }
     return Neurites.model_validate({**base, **changes})
+
+
+def _between(rng: np.random.Generator, ends: tuple[float, float]) -> float:
+    """Draw uniformly; a range of one value takes no number from the generator."""
+    return rng.uniform(*ends) if ends[0] < ends[1] else ends[0]
 
 
 def _anywhere(rng: np.random.Generator, shape: ZYX, margin: float) -> tuple[float, float, float]:

@@ -20,7 +20,6 @@ from neuroconn.phantom.settings import Neurites, Optics, Tissue
 
 Arrays = dict[str, NDArray[np.float64]]
 
-_GAP_BIN = 14.0
 _CORRELATION = 60.0
 _FADE = 1500.0
 _CELL_PITCH = 48
@@ -177,7 +176,7 @@ def _fibres(
     up, child = bend.links
     dendrite = np.isin(bend.kinds[child], _DENDRITES)
     amplitude = 0.5 * (glow[up] + glow[child])
-    bins = (0.5 * (bend.path[up] + bend.path[child]) / _GAP_BIN).astype(np.int64)
+    bins = (0.5 * (bend.path[up] + bend.path[child]) / style.gap_length).astype(np.int64)
     # Keyed by the branch: keyed by the node, gaps turn into speckle.
     chance = uniforms(seed, _GAP_STREAM + 1000 * (number + 1), bins, bend.branch[child])
     gap = ~dendrite & (chance < style.gaps)

@@ -77,7 +77,9 @@ class Neurites(Settings):
     dendrite_gain: float = Field(2.2, ge=0)
     """How much brighter dendrites are than axons."""
     gaps: float = Field(0.10, ge=0, le=1)
-    """Share of 14-voxel stretches of axon that nearly vanish; their label stays continuous."""
+    """Share of the stretches of axon that nearly vanish; their label stays continuous."""
+    gap_length: float = Field(14.0, gt=0)
+    """Length of a stretch that vanishes or does not, in voxels."""
     gap_brightness: float = Field(0.12, ge=0, le=1)
     """What remains of the brightness in a gap."""
     bead_spacing: float = Field(16.0, gt=0)

@@ -7,18 +7,17 @@ would mix the axial blur with the lateral one.
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from neuroconn.config.train import AugmentSettings
 from neuroconn.network.normalisation import Constants, Normalisation
-from neuroconn.training.crops import Crop
-
-Volume = NDArray[np.float32]
+from neuroconn.training.crop import Crop
+from neuroconn.training.moves import Move
+from neuroconn.training.sample import Sample
 
 
 def augment(
     crop: Crop, settings: AugmentSettings, normalisation: Normalisation, rng: np.random.Generator
-) -> tuple[Volume, Volume]:
+) -> Sample:
     """Normalise and vary one crop.
 
     Parameters
@@ -35,30 +34,34 @@ def augment(
 
     Returns
     -------
-    image, distance : ndarrays of float32, shape (z, y, x)
+    Sample
+        Image, distance map and graph have moved together.
     """
     constants = _vary(normalisation.constants(crop.statistics), settings, rng)
-    image = constants.apply(crop.image).astype(np.float32)
-    distance = crop.distance
-    if settings.flips:
-        axes = tuple(map(int, np.flatnonzero(rng.random(3) < 0.5)))
-        image, distance = np.flip(image, axes), np.flip(distance, axes)
-    if settings.rotations and image.shape[1] == image.shape[2]:
-        turns = int(rng.integers(4))
-        image, distance = (np.rot90(v, turns, axes=(1, 2)) for v in (image, distance))
+    image = constants.apply(crop.image).astype(np.float32, copy=False)
+    move = _draw_move(settings, image.shape, rng)
+    image = move.volume(image)
     if settings.noise:
         strength = settings.noise * rng.random() ** 2
         image = image + strength * rng.standard_normal(image.shape, dtype=np.float32)
-    return (
+    return Sample(
         np.ascontiguousarray(image, dtype=np.float32),
-        np.ascontiguousarray(distance, dtype=np.float32),
+        np.ascontiguousarray(move.volume(crop.distance), dtype=np.float32),
+        move.graph(crop.graph, crop.image.shape),
+        crop.where,
     )
 
 
-def plain(crop: Crop, normalisation: Normalisation) -> tuple[Volume, Volume]:
+def plain(crop: Crop, normalisation: Normalisation) -> Sample:
     """Normalise a crop and leave it as it is; for validation."""
     image = normalisation.constants(crop.statistics).apply(crop.image)
-    return np.ascontiguousarray(image, dtype=np.float32), crop.distance
+    return Sample(np.ascontiguousarray(image, np.float32), crop.distance, crop.graph, crop.where)
+
+
+def _draw_move(settings: AugmentSettings, shape: tuple[int, ...], rng: np.random.Generator) -> Move:
+    flips = tuple(map(int, np.flatnonzero(rng.random(3) < 0.5))) if settings.flips else ()
+    square = shape[1] == shape[2]
+    return Move(flips, int(rng.integers(4)) if settings.rotations and square else 0)
 
 
 def _vary(constants: Constants, settings: AugmentSettings, rng: np.random.Generator) -> Constants:

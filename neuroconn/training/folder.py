@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,14 @@ import torch
 
 from neuroconn.config.train import TrainSettings
 from neuroconn.errors import ModelError, OutputError
+from neuroconn.training.identity import check_same_run
+from neuroconn.training.logs import Logs, Row, write_whole
+from neuroconn.vaa3d.files import storage_errors
 
-_CONFIG, _CHECKPOINT, _CSV, _JSONL = "config.json", "checkpoint.pt", "log.csv", "log.jsonl"
+_CONFIG, _CHECKPOINT = "config.json", "checkpoint.pt"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class TrainingFolder:
     """Files of one run; every one is written whole or appended by the line."""
 
@@ -30,34 +34,45 @@ class TrainingFolder:
         ------
         OutputError
             If the path holds anything but a run with the same settings.
+        StorageError
+            If the disk is full.
         """
-        wanted = settings.model_dump(mode="json")
+        folder = cls(path)
         config = path / _CONFIG
         if path.exists() and not _is_empty(path):
             if not config.is_file():
                 raise OutputError(f"{path} is not empty and not a training folder: choose another")
-            found = _settings_in(config)
-            differ = sorted(k for k in {*wanted, *found} if found.get(k) != wanted.get(k))
-            if differ:
-                raise OutputError(
-                    f"{path} holds a run with another {', '.join(differ)}: choose another folder, "
-                    "or repeat the settings to resume it"
-                )
+            check_same_run(_settings_in(config), settings, str(path))
             if not resume:
                 raise OutputError(f"{path} holds a run already: resume it, or choose another")
-        path.mkdir(parents=True, exist_ok=True)
-        folder = cls(path)
-        if not config.is_file():
-            folder._write(_CONFIG, json.dumps(wanted, indent=2).encode())
+        with storage_errors(config):
+            path.mkdir(parents=True, exist_ok=True)
+            text = json.dumps(settings.model_dump(mode="json"), indent=2)
+            write_whole(config, text.encode())
         return folder
 
     @property
     def model(self) -> Path:
-        """Folder of weights and card."""
+        """Folder of weights and card, written at the end."""
         return self.path / "model"
 
+    @property
+    def best(self) -> Path:
+        """Folder of the best weights so far."""
+        return self.path / "best"
+
+    @property
+    def pictures(self) -> Path:
+        """Folder of pictures of held-out crops."""
+        return self.path / "pictures"
+
+    @property
+    def logs(self) -> Logs:
+        """CSV and JSON lines."""
+        return Logs(self.path)
+
     def checkpoint(self) -> dict[str, Any] | None:
-        """State of the last checkpoint, or None; also cuts the logs back to it.
+        """State of the last checkpoint, or None if there is none.
 
         Raises
         ------
@@ -66,56 +81,68 @@ class TrainingFolder:
         """
         path = self.path / _CHECKPOINT
         if not path.is_file():
-            self._trim(0)
             return None
         try:
             state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-            iteration = int(state["iteration"])
+            state["iteration"] = int(state["iteration"])
         except Exception as error:
             reason = (str(error) or type(error).__name__).splitlines()[0]
             raise ModelError(
                 f"checkpoint {path} cannot be read ({reason}): delete it to start again"
             ) from None
-        self._trim(iteration)
         return state
 
-    def save(self, state: dict[str, object]) -> None:
-        """Replace the checkpoint; the old one stays until the new one is on disk."""
+    def save(self, state: Mapping[str, object]) -> None:
+        """Replace the checkpoint; the old one stays until the new one is on disk.
+
+        Raises
+        ------
+        StorageError
+            If the disk is full; the old checkpoint is still there, and nothing else.
+        """
+        final = self.path / _CHECKPOINT
         part = self.path / f".{_CHECKPOINT}.part"
-        with part.open("wb") as file:
-            torch.save(state, file)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(self.path / _CHECKPOINT)
+        try:
+            with storage_errors(final):
+                _write_state(part, state)
+                part.replace(final)
+        finally:
+            part.unlink(missing_ok=True)
 
-    def log(self, row: dict[str, float]) -> None:
+    def log(self, row: Row) -> None:
         """Append a row to ``log.jsonl`` and ``log.csv``."""
-        with (self.path / _JSONL).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
-        csv = self.path / _CSV
-        head = "" if csv.is_file() else ",".join(row) + "\n"
-        with csv.open("a", encoding="utf-8") as file:
-            file.write(head + _csv_line(row))
+        self.logs.append(row)
 
-    def _trim(self, iteration: int) -> None:
-        """Drop log rows that a resumed run will write again, and a last line that was cut off."""
-        jsonl = self.path / _JSONL
-        if not jsonl.is_file():
-            return
-        lines = jsonl.read_text(encoding="utf-8").splitlines()
-        rows = [json.loads(line) for line in lines if line.endswith("}")]
-        rows = [row for row in rows if row["iteration"] <= iteration]
-        self._write(_JSONL, "".join(json.dumps(row) + "\n" for row in rows).encode())
-        if rows:
-            text = ",".join(rows[0]) + "\n" + "".join(map(_csv_line, rows))
-            self._write(_CSV, text.encode())
-        else:
-            (self.path / _CSV).unlink(missing_ok=True)
 
-    def _write(self, name: str, data: bytes) -> None:
-        part = self.path / f".{name}.part"
-        part.write_bytes(data)
-        part.replace(self.path / name)
+def _write_state(path: Path, state: Mapping[str, object]) -> None:
+    with path.open("wb") as file:
+        watched = _Watched(file)
+        try:
+            torch.save(dict(state), watched)  # type: ignore[arg-type]  # it writes and flushes
+        except RuntimeError as error:
+            # The archive's writer says of a full disk only that the number of bytes is wrong.
+            raise (watched.error or error) from None
+        file.flush()
+        os.fsync(file.fileno())
+
+
+class _Watched:
+    """A file that remembers the error of the system."""
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+        self.error: OSError | None = None
+
+    def write(self, data: Any) -> int:
+        try:
+            written: int = self._file.write(data)
+        except OSError as error:
+            self.error = error
+            raise
+        return written
+
+    def flush(self) -> None:
+        self._file.flush()
 
 
 def _is_empty(path: Path) -> bool:
@@ -129,7 +156,3 @@ def _settings_in(config: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise OutputError(f"{config} cannot be read ({error}): choose another folder") from None
     return dict(found) if isinstance(found, dict) else {}
-
-
-def _csv_line(row: dict[str, float]) -> str:
-    return ",".join(f"{value:.6g}" for value in row.values()) + "\n"

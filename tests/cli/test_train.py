@@ -3,15 +3,19 @@
 import json
 import os
 import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
+from rich.progress import Progress as Bar
+from rich.progress import TextColumn
 
 from neuroconn import training
 from neuroconn.cli import main
+from neuroconn.cli.train_progress import TrainingProgress
 from neuroconn.config.train import TrainSettings
 from neuroconn.training import TrainReport
 
@@ -26,6 +30,7 @@ phantoms: {margin: 4, variety: {empty: 0.0, axons: 40}}
 validate_every: 2
 validation_crops: 1
 checkpoint_every: 2
+volumes: {phantoms: 1, edge: 16, core: 16, halo: 2}
 precision: fp32
 """
 
@@ -47,7 +52,8 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     calls: list[dict[str, Any]] = []
 
     def record(settings: TrainSettings, output: Path, **options: Any) -> TrainReport:
-        options.pop("progress")
+        assert callable(options.pop("progress"))
+        assert callable(options.pop("ticker"))
         calls.append({"settings": settings, "output": output, **options})
         return TrainReport(output / "model", settings.iterations, 0, {"mse": 1.0})
 
@@ -91,8 +97,78 @@ def test_json_is_one_object_on_stdout(config: Path, tmp_path: Path) -> None:
 
     assert first["model"] == str(output / "model")
     assert (first["iterations"], first["resumed_at"]) == (4, 0)
-    assert set(first["scores"]) == {"mse", "recall", "precision"}
+    assert {"mse", "recall", "precision", "quality", "cldice", "tlts"} < set(first["scores"])
+    assert (first["stopped_early"], first["skipped_updates"]) == (False, 0)
+    assert first["best_iteration"] in (2, 4)
     assert again == {**first, "resumed_at": 4}
+
+
+def test_a_run_that_stopped_early_says_so(
+    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    report = TrainReport(
+        tmp_path / "m", 400, 0, {"quality": 0.8}, best=200, stopped=True, skipped=3
+    )
+    monkeypatch.setattr(training, "train", lambda *_, **__: report)
+
+    said = run(config, tmp_path / "run").stdout
+
+    assert "400 of 400 iterations now; no better since 200, stopped" in said
+    assert "3 updates overflowed and were skipped" in said
+    assert "validation: quality 0.800." in said
+
+
+@pytest.mark.parametrize("words", [[], ["--json"]])
+def test_of_several_processes_only_the_first_one_speaks(
+    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str]
+) -> None:
+    monkeypatch.setenv("RANK", "1")
+    report = TrainReport(tmp_path / "model", 4, 0, {})
+    monkeypatch.setattr(training, "train", lambda *_, **__: report)
+
+    result = run(config, tmp_path / "run", *words)
+
+    assert (result.exit_code, result.stdout, result.stderr) == (0, "", "")
+
+
+def test_a_line_a_validation_says_what_people_look_for(capsys: pytest.CaptureFixture[str]) -> None:
+    shown = TrainingProgress(100, 4, None, quiet=False)
+    row = {
+        "loss": 3.25,
+        "loss_mse": 3.0,
+        "loss_l_conn": 0.25,
+        "crops_per_second": 12.0,
+        "validation_mse": 2.5,
+        "validation_quality": 0.81,
+    }
+
+    shown.tick(49, {})
+    shown.tick(50, {"loss": 3.0})
+    shown.row(50, 100, row)
+
+    said = capsys.readouterr().err
+    assert said.startswith(
+        "iteration 50: loss 3.25 (mse 3.00, l_conn 0.250); validation mse 2.500, quality 0.810; "
+        "12 crops/s, "
+    )
+    assert said.endswith(" left\n")
+
+
+def test_a_bar_shows_losses_scores_and_speed_from_where_the_run_goes_on() -> None:
+    bar = Bar(TextColumn("{task.fields[note]} {task.fields[speed]}"), auto_refresh=False)
+    shown = TrainingProgress(100, 4, bar, quiet=False)
+    task = bar.tasks[0]
+
+    shown.tick(41, {})
+    shown.row(42, 100, {"validation_mse": 2.5})
+    time.sleep(0.25)
+    shown.tick(43, {"loss": 3.0, "loss_mse": 3.0})
+
+    assert (task.completed, task.total) == (43, 100)
+    assert task.fields["note"] == "loss 3.00; validation mse 2.500"
+    assert task.fields["speed"].endswith(" crops/s")
+    assert float(task.fields["speed"].split()[0]) < 4 * 2 / 0.2
+    assert task.speed is None or task.speed < 100
 
 
 def test_quiet_says_nothing_on_stderr(config: Path, tmp_path: Path) -> None:

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
+from neuroconn.annotation import Forest
 from neuroconn.geometry import Box
-from neuroconn.phantom import Phantom, Variety, random_phantom
+from neuroconn.phantom import Neurites, Phantom, PhantomSettings, Variety, random_phantom
 
 NOTHING = dict.fromkeys(("axons", "tangles", "trunks", "dendrites", "bundles", "ghosts"), 0.0)
 SHAPE = (48, 48, 48)
@@ -79,3 +80,46 @@ def test_images_stay_within_the_camera() -> None:
 
         assert image.min() > 0
         assert np.median(image) < 20_000
+
+
+def test_faint_stretches_and_distractors_can_be_swept() -> None:
+    swept = {
+        "gaps": (0.5,),
+        "gap_brightness": (0.25, 0.25),
+        "gap_length": (8.0, 8.0),
+        "cells": (3e-5,),
+        "puncta": (2e-4,),
+    }
+
+    for phantom in phantoms(4, empty=0.0, trunks=0.0, ghosts=0.0, **swept):
+        tissue = phantom.settings.tissue
+        assert (tissue.cells, tissue.puncta) == (3e-5, 2e-4)
+        looks = {(s.gaps, s.gap_brightness, s.gap_length) for s in phantom.styles}
+        assert looks <= {(0.5, 0.25, 8.0)}
+
+
+def test_a_sweep_changes_the_gaps_and_nothing_else() -> None:
+    options = {"empty": 0.0, "axons": 60.0}
+    whole, broken = (phantoms(3, **options, gaps=(share,)) for share in (0.0, 0.6))
+
+    for one, other in zip(whole, broken, strict=True):
+        np.testing.assert_array_equal(one.distance(), other.distance())
+        assert one.settings == other.settings
+    assert any((a.image() != b.image()).any() for a, b in zip(whole, broken, strict=True))
+
+
+@pytest.mark.parametrize("length", [6.0, 30.0])
+def test_faint_stretches_are_as_long_as_asked_for(length: float) -> None:
+    line = Forest([[5.0, 5.0, 3.0 * x] for x in range(400)], parents=range(-1, 399))
+    look = Neurites(
+        gaps=0.5, gap_length=length, gap_brightness=0.1, variation=0.0, fading=0.0, spread=0.0
+    )
+    straight = PhantomSettings(tortuosity=0.0, neurites=look)
+
+    fibres = Phantom((10, 10, 1200), [line], straight).scene.fibres
+
+    order = np.argsort(fibres.start[:, 2])
+    faint = fibres.amplitude[order] < 0.5 * fibres.amplitude.max()
+    changes = np.count_nonzero(np.diff(faint))
+    # Stretches are faint or not with equal chance: half of their borders show.
+    assert changes == pytest.approx(1200 / length / 2, rel=0.3)

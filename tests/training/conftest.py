@@ -1,5 +1,6 @@
 """Trainings that take a second."""
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from neuroconn.phantom import Growth, Phantom, grow
 from neuroconn.volume import create_image, write_region
 from neuroconn.volume.statistics import intensity_statistics, voxel_histogram
 
+sys.path.insert(0, str(Path(__file__).parent))  # for runs.py
+
 TINY: dict[str, Any] = {
     "name": "tiny",
     "network": {"levels": 1, "width": 2, "convolutions": 1, "dropout": 0.2},
@@ -26,6 +29,9 @@ TINY: dict[str, Any] = {
     "validate_every": 3,
     "validation_crops": 1,
     "checkpoint_every": 2,
+    "volumes": {"phantoms": 1, "edge": 20, "core": 8, "halo": 4},
+    "pictures_every": 0,
+    "tensorboard": False,
     "precision": "fp32",
 }
 
@@ -80,3 +86,13 @@ def brain(tmp_path_factory: pytest.TempPathFactory, phantom: Phantom) -> Path:
 @pytest.fixture
 def forest() -> Forest:
     return grow(Growth(length=120.0), np.random.default_rng(0), root=(8.0, 8.0, 8.0))
+
+
+@pytest.fixture(scope="session")
+def whole(tiny: Callable[..., TrainSettings], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that nothing stopped."""
+    from runs import run
+
+    folder = tmp_path_factory.mktemp("whole") / "run"
+    run(tiny(optimiser={"average": 0.9}), folder)
+    return folder

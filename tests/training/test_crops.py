@@ -1,18 +1,20 @@
 """Where crops come from: phantoms and brains, numbered."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
-from neuroconn.annotation import distance_block, render
+from neuroconn.annotation import Graph, distance_block, graph_near, render
 from neuroconn.config.train import TrainSettings
-from neuroconn.errors import AnnotationError, ConfigError, VolumeError
+from neuroconn.errors import AnnotationError, ConfigError, UsageError, VolumeError
 from neuroconn.geometry import Box, Frame, plan_levels
-from neuroconn.phantom import Phantom
-from neuroconn.training import Crop, Mixture, crops
+from neuroconn.phantom import Phantom, Variety, random_phantom
+from neuroconn.training import Crop, Mixture, brain_crops, phantom_crops
 from neuroconn.training.crops import BrainCrops, PhantomCrops, summary
 from neuroconn.volume import create_image, open_image
 
@@ -62,6 +64,46 @@ def test_a_crop_of_a_phantom_has_its_size_its_clip_and_its_own_statistics(tiny: 
     assert crop.statistics["percentiles"]["50"] == np.median(crop.image)
 
 
+def test_no_phantom_of_one_split_can_be_of_another(tiny: Settings) -> None:
+    for stream in (0, 1, 2):
+        mixture = Mixture(tiny(), stream=stream)
+        for number in range(5):
+            found = re.match(r"phantom seed (\d+), z \d+:\d+", mixture.crop(number)[0].where)
+            assert found is not None
+            assert int(found[1]) % 3 == stream
+
+
+def test_the_phantom_named_is_the_phantom_the_crop_is_of(tiny: Settings) -> None:
+    dense = {"displacement": 1.5, "variety": {"axons": 400.0}}
+    settings = tiny(phantoms=dense, background=0.0)
+    crop = Mixture(settings, graphs=True).crop(2)[0]
+    seed = int(crop.where.split()[2].rstrip(","))
+    box = box_of(crop)
+
+    phantom = random_phantom((24, 24, 24), seed=seed, variety=Variety(empty=0.0, axons=400.0))
+
+    np.testing.assert_array_equal(phantom.image(box), crop.image)
+    strayed = phantom.displaced(1.5)
+    np.testing.assert_array_equal(strayed.distance(box), crop.distance)
+    assert (phantom.distance(box) != crop.distance).any()
+    assert crop.graph is not None
+    np.testing.assert_array_equal(strayed.graph(box).positions, crop.graph.positions)
+
+
+def test_a_crop_of_a_brain_brings_the_graph_near_it(
+    tiny: Settings, brain: Path, annotation: Path, phantom: Phantom
+) -> None:
+    settings = of_brain(tiny, brain, annotation)
+
+    crop = Mixture(settings, graphs=True).crop(0)[0]
+
+    near = graph_near(Graph.from_forest(phantom.forests[0]), box_of(crop), reach=10.0)
+    assert crop.graph is not None
+    np.testing.assert_array_equal(crop.graph.positions, near.positions)
+    np.testing.assert_array_equal(crop.graph.edges, near.edges)
+    assert Mixture(settings).crop(0)[0].graph is None
+
+
 class Counted:
     """A phantom with so many centreline voxels, counting how often one is asked for."""
 
@@ -88,7 +130,7 @@ def test_a_hundred_voxels_of_neurite_are_enough_in_a_phantom(
     tiny: Settings, monkeypatch: pytest.MonkeyPatch, voxels: int, tries: int
 ) -> None:
     phantom = Counted(voxels)
-    monkeypatch.setattr(crops, "random_phantom", phantom)
+    monkeypatch.setattr(phantom_crops, "random_phantom", phantom)
     settings = tiny(minimum_voxels=100)
     source = PhantomCrops(settings.phantoms, settings)
 
@@ -114,7 +156,7 @@ def test_a_hundred_voxels_of_neurite_are_enough_in_a_brain(
         boxes.append(box)
         return np.arange(box.size).reshape(box.shape) < voxels
 
-    monkeypatch.setattr(crops, "render", rendered)
+    monkeypatch.setattr(brain_crops, "render", rendered)
     settings = of_brain(tiny, brain, annotation, minimum_voxels=100)
 
     BrainCrops(settings.brains[0], settings).crop(np.random.default_rng(0), background=False)
@@ -153,7 +195,10 @@ def test_an_annotation_with_y_flipped_is_reported_before_training(
 
     source = {"brain": str(brain), "swc": [str(annotation)], "y_flip": True}
     wrong = tiny(brains=[source], phantoms={"weight": 0.0})
-    BrainCrops(wrong.brains[0], wrong)
+    with pytest.raises(AnnotationError, match=r"brighter at the nodes with .*alignment: warn"):
+        BrainCrops(wrong.brains[0], wrong)
+    sure = tiny(brains=[{**source, "alignment": "warn"}], phantoms={"weight": 0.0})
+    BrainCrops(sure.brains[0], sure)
 
     warned = next(r for r in caplog.records if r.levelname == "WARNING")
     assert "flip" in warned.getMessage()
@@ -184,17 +229,34 @@ def test_background_crops_come_from_anywhere(
     assert np.ptp([c[0] for c in corners]) >= 5
 
 
-def test_a_crop_larger_than_the_brain_is_filled_by_reflection(
-    tiny: Settings, brain: Path, annotation: Path, phantom: Phantom
+def test_crops_larger_than_the_brain_are_refused(
+    tiny: Settings, brain: Path, annotation: Path
 ) -> None:
     settings = of_brain(tiny, brain, annotation, crop=32)
-    source = BrainCrops(settings.brains[0], settings)
 
-    crop = source.crop(np.random.default_rng(0), background=True)
+    with pytest.raises(UsageError, match=r"crops of 32 voxels do not fit .* crop: 24 or less"):
+        BrainCrops(settings.brains[0], settings)
 
-    assert crop.image.shape == (32, 32, 32)
-    whole = np.pad(phantom.image(), ((0, 8), (0, 0), (0, 0)), mode="reflect")
-    located(crop.image, whole)
+
+def test_crops_to_learn_from_and_to_validate_with_share_no_voxel(
+    tiny: Settings, brain: Path, annotation: Path
+) -> None:
+    settings = of_brain(tiny, brain, annotation, clip=5.0)
+    covered = np.zeros((2, 24, 40, 48), dtype=bool)
+    for stream in (0, 1):
+        mixture = Mixture(settings, stream=stream)
+        for number in range(40):
+            covered[(stream, *box_of(mixture.crop(number)[0]).slices)] = True
+
+    assert covered[0].any()
+    assert covered[1].any()
+    assert not ndimage.binary_dilation(covered[0], iterations=5)[covered[1]].any()
+
+
+def box_of(crop: Crop) -> Box:
+    """Where a crop says it comes from."""
+    ends = [tuple(map(int, pair)) for pair in re.findall(r"[zyx] (\d+):(\d+)", crop.where)]
+    return Box(*zip(*ends, strict=True))
 
 
 def test_sources_take_turns_by_their_weights(tiny: Settings, brain: Path, annotation: Path) -> None:

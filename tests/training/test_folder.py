@@ -1,16 +1,18 @@
 """The folder of a run: identity, checkpoints, logs."""
 
+import errno
 import json
 import os
 import pickle
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from neuroconn.config.train import TrainSettings
-from neuroconn.errors import ModelError, OutputError
+from neuroconn.errors import ModelError, OutputError, StorageError
 from neuroconn.training.folder import TrainingFolder
 
 Settings = Callable[..., TrainSettings]
@@ -19,10 +21,6 @@ Settings = Callable[..., TrainSettings]
 @pytest.fixture
 def folder(tmp_path: Path, tiny: Settings) -> TrainingFolder:
     return TrainingFolder.open(tmp_path / "run", tiny(), resume=True)
-
-
-def row(iteration: int) -> dict[str, float]:
-    return {"iteration": float(iteration), "loss": 1 / 3 + iteration, "seconds": 0.5}
 
 
 def test_a_new_folder_keeps_its_settings(folder: TrainingFolder, tiny: Settings) -> None:
@@ -46,7 +44,7 @@ def test_a_run_is_not_taken_up_if_that_is_not_wanted(
 def test_other_settings_are_refused_and_named(folder: TrainingFolder, tiny: Settings) -> None:
     with pytest.raises(OutputError, match=r"another batch, clip:"):
         TrainingFolder.open(folder.path, tiny(batch=3, clip=9.0), resume=True)
-    with pytest.raises(OutputError, match=r"another network:"):
+    with pytest.raises(OutputError, match=r"another network.width:"):
         TrainingFolder.open(folder.path, tiny(network={"width": 4}), resume=True)
 
 
@@ -151,47 +149,42 @@ def test_a_damaged_checkpoint_is_a_model_error_and_runs_no_code(
     assert not (tmp_path / "owned").exists()
 
 
-def test_rows_go_to_both_logs(folder: TrainingFolder) -> None:
-    folder.log(row(1))
-    folder.log(row(2))
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_disk_leaves_the_old_checkpoint_and_nothing_else(
+    folder: TrainingFolder, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    folder.save({"iteration": 2})
 
-    csv = (folder.path / "log.csv").read_text().splitlines()
-    assert csv == ["iteration,loss,seconds", "1,1.33333,0.5", "2,2.33333,0.5"]
-    lines = (folder.path / "log.jsonl").read_text().splitlines()
-    assert [json.loads(line) for line in lines] == [row(1), row(2)]
+    def full(*_: object) -> None:
+        raise OSError(code, os.strerror(code))
 
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(StorageError, match=r"checkpoint.pt: .*free some space") as caught:
+        folder.save({"iteration": 4})
 
-def test_rows_after_the_checkpoint_are_dropped(folder: TrainingFolder) -> None:
-    for n in (2, 4, 6):
-        folder.log(row(n))
-    folder.save({"iteration": 4})
-
-    folder.checkpoint()
-    folder.log(row(6))
-
-    assert len((folder.path / "log.jsonl").read_text().splitlines()) == 3
-    assert (folder.path / "log.csv").read_text().splitlines()[1:] == [
-        "2,2.33333,0.5",
-        "4,4.33333,0.5",
-        "6,6.33333,0.5",
-    ]
+    assert caught.value.exit_code == 74
+    assert sorted(p.name for p in folder.path.iterdir()) == ["checkpoint.pt", "config.json"]
+    state = folder.checkpoint()
+    assert state is not None
+    assert state["iteration"] == 2
 
 
-def test_without_a_checkpoint_the_logs_start_again(folder: TrainingFolder) -> None:
-    folder.log(row(2))
+def test_a_write_that_the_disk_refuses_is_told_apart_from_a_broken_archive(
+    folder: TrainingFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder.save({"iteration": 2})
+    whole = Path.open
 
-    folder.checkpoint()
+    def device_without_room(path: Path, *words: Any, **options: Any) -> Any:
+        if path.name == ".checkpoint.pt.part":
+            return Path("/dev/full").open("wb", buffering=0)
+        return whole(path, *words, **options)
 
-    assert not (folder.path / "log.csv").exists()
-    assert (folder.path / "log.jsonl").read_text() == ""
+    monkeypatch.setattr(Path, "open", device_without_room)
+    with pytest.raises(StorageError, match="No space left on device"):
+        folder.save({"iteration": 4, "network": {"w": torch.zeros(100_000)}})
+    monkeypatch.undo()
 
-
-def test_a_line_that_was_cut_off_is_dropped(folder: TrainingFolder) -> None:
-    folder.log(row(2))
-    with (folder.path / "log.jsonl").open("a") as file:
-        file.write('{"iteration": 3.0, "lo')
-    folder.save({"iteration": 8})
-
-    folder.checkpoint()
-
-    assert (folder.path / "log.jsonl").read_text() == json.dumps(row(2)) + "\n"
+    state = folder.checkpoint()
+    assert state is not None
+    assert state["iteration"] == 2

@@ -1,67 +1,31 @@
 """The training loop: resumed = uninterrupted, schedules, scores."""
 
-import hashlib
-import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
+from runs import KilledError, Settings, csv, kill_at, rows, run, weights
 
-from neuroconn.config.train import OptimiserSettings, TrainSettings
+from neuroconn.config.train import TrainSettings
 from neuroconn.errors import ConfigError, ModelError, OutputError, UsageError
 from neuroconn.network import load_model
-from neuroconn.training import Trainer, TrainReport, learning_rate, train
-from neuroconn.training import loop as loop_module
+from neuroconn.training import Trainer, train
 from neuroconn.training.folder import TrainingFolder
-from neuroconn.training.loader import held_out
-from neuroconn.training.loop import half_precision
 
-Settings = Callable[..., TrainSettings]
-CPU = torch.device("cpu")
-
-
-class KilledError(Exception):
-    """The machine went away."""
-
-
-def kill_at(iteration: int) -> Callable[[int, int, dict[str, float]], None]:
-    def progress(done: int, iterations: int, row: dict[str, float]) -> None:
-        if done >= iteration:
-            raise KilledError
-
-    return progress
-
-
-def run(settings: TrainSettings, output: Path, **options: Any) -> TrainReport:
-    return train(settings, output, device="cpu", threads=1, **options)
-
-
-def weights(folder: Path) -> str:
-    return hashlib.sha256((folder / "model" / "model.safetensors").read_bytes()).hexdigest()
-
-
-def rows(folder: Path) -> list[dict[str, float]]:
-    lines = (folder / "log.jsonl").read_text().splitlines()
-    return [{k: v for k, v in json.loads(line).items() if k != "seconds"} for line in lines]
-
-
-def csv(folder: Path) -> list[list[str]]:
-    lines = [line.split(",") for line in (folder / "log.csv").read_text().splitlines()]
-    column = lines[0].index("seconds")
-    return [line[:column] + line[column + 1 :] for line in lines]
-
-
-@pytest.fixture(scope="module")
-def whole(tiny: Settings, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run that nothing stopped."""
-    folder = tmp_path_factory.mktemp("whole") / "run"
-    run(tiny(optimiser={"average": 0.9}), folder)
-    return folder
+CROPS = {"mse", "recall", "precision"}
+VOLUMES = {
+    "quality",
+    "correctness",
+    "completeness",
+    "cldice",
+    "tlts",
+    "betti",
+    "breaks",
+    "average_precision",
+    "volume_mse",
+}
 
 
 @pytest.mark.parametrize("kills", [[3], [6], [3, 6], [3, 3, 7]])
@@ -136,14 +100,9 @@ def test_the_log_has_a_row_at_every_validation_and_at_the_end(whole: Path) -> No
     logged = rows(whole)
 
     assert [row["iteration"] for row in logged] == [3, 6, 7]
-    assert set(logged[0]) == {
-        "iteration",
-        "loss",
-        "rate",
-        "validation_mse",
-        "validation_recall",
-        "validation_precision",
-    }
+    scores = {f"validation_{name}" for name in CROPS | VOLUMES}
+    columns = {"iteration", "loss", "loss_mse", "gradient", "rate", "skipped"}
+    assert set(logged[0]) == columns | scores
     assert len(csv(whole)) == 4
 
 
@@ -172,7 +131,10 @@ def test_the_saved_model_is_the_trained_network_with_its_card(tiny: Settings, wh
     assert TrainSettings.model_validate(model.card.training) == settings
     assert model.card.normalisation.softening == settings.normalisation.softening
     assert model.card.spacing_um == settings.spacing_um
-    assert set(model.card.scores) == {"mse", "recall", "precision"}
+    assert set(model.card.scores) == CROPS | VOLUMES
+    assert model.card.provenance["sources"] == [{"phantoms": "drawn from seed 0"}]
+    assert model.card.provenance["packages"]["torch"] == torch.__version__
+    assert set(model.card.provenance["losses"]) == {"loss", "loss_mse", "gradient"}
 
 
 def test_a_run_on_a_brain_leaves_a_model(
@@ -188,7 +150,7 @@ def test_a_run_on_a_brain_leaves_a_model(
 
 
 def test_other_settings_are_refused(tiny: Settings, whole: Path) -> None:
-    with pytest.raises(OutputError, match="another optimiser"):
+    with pytest.raises(OutputError, match=r"another optimiser.average"):
         run(tiny(), whole)
 
 
@@ -226,149 +188,79 @@ def test_a_loss_that_is_not_finite_stops_the_run_without_a_model(
 ) -> None:
     settings = tiny(optimiser={"rate": 1e30}, iterations=20)
 
-    with pytest.raises(ModelError, match=r"the loss is (nan|inf) at iteration"):
+    with pytest.raises(
+        ModelError,
+        match=r"the loss is (nan|inf) \(mse (nan|inf)\) at iteration \d+, on phantom seed \d+",
+    ):
         run(settings, tmp_path)
 
     assert not (tmp_path / "model").exists()
 
 
-def one_batch(settings: TrainSettings) -> tuple[Any, Any]:
-    return held_out(settings)[0]
+ACCUMULATED: dict[str, Any] = {
+    "accumulate": 2,
+    "batch": 1,
+    "iterations": 6,
+    "precision": "fp16",
+    "optimiser": {"average": 0.9, "name": "adamw", "schedule": "cosine"},
+    "clip_gradient": 5.0,
+    "stopping": {"metric": "mse", "patience": 3},
+    "loss": {"mse": {}, "l_conn": {"start": 3, "options": {"window": 8, "dilation": 1}}},
+}
 
 
-@pytest.mark.parametrize("loss", ["mse", "huber"])
-def test_a_network_learns_one_crop_by_heart(tiny: Settings, loss: str) -> None:
-    torch.manual_seed(0)
-    settings = tiny(
-        loss=loss,
-        network={"width": 4, "convolutions": 2, "dropout": 0.0},
-        optimiser={"rate": 1e-2, "decay": 0.0, "weight_decay": 0.0},
+@pytest.mark.parametrize("kill", [3, 6])
+def test_all_that_a_run_remembers_survives_a_restart(
+    tiny: Settings, tmp_path: Path, kill: int
+) -> None:
+    settings, killed = tiny(**ACCUMULATED), tmp_path / "killed"
+    report = run(settings, tmp_path / "whole")
+    with pytest.raises(KilledError):
+        run(settings, killed, progress=kill_at(kill))
+
+    again = run(settings, killed)
+
+    assert weights(killed) == weights(tmp_path / "whole")
+    assert rows(killed) == rows(tmp_path / "whole")
+    assert csv(killed) == csv(tmp_path / "whole")
+    assert (again.best, again.skipped, again.scores) == (report.best, report.skipped, report.scores)
+    assert report.skipped > 0  # the scale starts high
+    logged = rows(killed)
+    assert "loss_l_conn" not in logged[0]
+    assert logged[1]["loss_l_conn"] > 0
+
+
+def test_pictures_are_drawn_and_the_listener_told_of_every_iteration(
+    tiny: Settings, tmp_path: Path
+) -> None:
+    told: list[tuple[int, float | None]] = []
+
+    run(
+        tiny(iterations=4, pictures_every=2),
+        tmp_path,
+        ticker=lambda done, losses: told.append((done, losses.get("loss"))),
     )
-    batch = one_batch(settings)
-    trainer = Trainer(settings, CPU)
 
-    losses = [trainer.step(batch) for _ in range(60)]
-
-    assert losses[-1] < 0.4 * losses[0]
-    assert trainer.losses == (pytest.approx(sum(losses)), 60)
-
-
-def test_the_running_mean_is_the_mean_of_the_weights_so_far(tiny: Settings) -> None:
-    settings = tiny(optimiser={"average": 0.5})
-    trainer = Trainer(settings, CPU)
-    batch = one_batch(settings)
-    mean = {k: v.clone() for k, v in trainer.network.state_dict().items()}
-
-    for n in (1, 2, 3):
-        trainer.step(batch)
-        keep = min(0.5, (1 + n) / (10 + n))
-        for name, value in trainer.network.state_dict().items():
-            if value.is_floating_point():
-                mean[name] = keep * mean[name] + (1 - keep) * value
-
-    assert trainer.average is not None
-    for name, value in trainer.saved_network().state_dict().items():
-        if value.is_floating_point():
-            torch.testing.assert_close(value, mean[name])
+    drawn = sorted(p.name for p in (tmp_path / "pictures").iterdir())
+    assert drawn == ["0000002.png", "0000004.png"]
+    assert [done for done, _ in told] == [1, 2, 3, 4]
+    assert told[0][1] is None
+    assert all(loss is not None for _, loss in told[1:])
 
 
-def test_without_a_mean_the_weights_themselves_are_saved(tiny: Settings) -> None:
-    trainer = Trainer(tiny(), CPU)
-
-    assert trainer.saved_network() is trainer.network
-
-
-@pytest.mark.parametrize(
-    ("prediction", "scores"),
-    [
-        ("truth", {"mse": 0.0, "recall": 1.0, "precision": 1.0}),
-        ("far", {"recall": 0.0, "precision": 1.0}),
-        ("near", {"recall": 1.0, "precision": 0.25}),
-    ],
-)
-def test_scores_of_known_predictions(
-    tiny: Settings, monkeypatch: pytest.MonkeyPatch, prediction: str, scores: dict[str, float]
+def test_another_number_of_workers_changes_nothing(
+    tiny: Settings, whole: Path, tmp_path: Path
 ) -> None:
-    truth = np.full((1, 1, 4, 4, 4), 9, np.float32)
-    truth[..., 0] = 0.5
-    answer = {"truth": truth, "far": np.full_like(truth, 9), "near": np.zeros_like(truth)}
-    trainer = Trainer(tiny(), CPU)
-    monkeypatch.setattr(trainer, "_forward", lambda *_: torch.from_numpy(answer[prediction]))
+    run(tiny(optimiser={"average": 0.9}, workers=3), tmp_path / "run")
 
-    found = trainer.validate([(np.zeros_like(truth), truth)])
-
-    assert {k: found[k] for k in scores} == pytest.approx(scores)
+    assert weights(tmp_path / "run") == weights(whole)
 
 
-def test_validation_changes_no_weight(tiny: Settings) -> None:
-    trainer = Trainer(tiny(), CPU)
-    trainer.step(one_batch(tiny()))
-    before = {k: v.clone() for k, v in trainer.network.state_dict().items()}
+def test_a_run_starts_from_a_model(tiny: Settings, whole: Path, tmp_path: Path) -> None:
+    started = tiny(initial=str(whole / "model"), iterations=1, optimiser={"rate": 1e-12})
 
-    trainer.validate(held_out(tiny()))
+    run(started, tmp_path / "run")
 
-    for name, value in trainer.network.state_dict().items():
-        torch.testing.assert_close(value, before[name], rtol=0, atol=0)
-
-
-@given(
-    st.floats(1e-6, 1), st.floats(0, 0.1), st.integers(0, 50), st.floats(0, 1), st.integers(0, 999)
-)
-def test_the_rate_falls_as_the_report_says_between_warm_up_and_cool_down(
-    rate: float, decay: float, warmup: int, cooldown: float, iteration: int
-) -> None:
-    settings = OptimiserSettings(rate=rate, decay=decay, warmup=warmup, cooldown=cooldown)
-
-    found = learning_rate(settings, iteration, 1000)
-
-    expected = rate / (1 + decay * iteration)
-    if iteration < warmup:
-        expected *= (iteration + 1) / warmup
-    if cooldown * 1000 >= 1:
-        expected *= min(1, (1000 - iteration) / (cooldown * 1000))
-    assert found == pytest.approx(expected)
-    assert 0 < found <= rate
-
-
-def test_the_optimiser_is_given_the_rate_of_each_iteration(tiny: Settings) -> None:
-    settings = tiny(optimiser={"rate": 0.5, "decay": 1.0})
-    trainer = Trainer(settings, CPU)
-
-    used = []
-    for _ in range(3):
-        trainer.step(one_batch(settings))
-        used.append(trainer.optimiser.param_groups[0]["lr"])
-
-    assert used == pytest.approx([0.5, 0.25, 0.5 / 3])
-
-
-@pytest.mark.parametrize(
-    ("name", "dtype"), [("fp32", None), ("bf16", torch.bfloat16), ("fp16", torch.float16)]
-)
-def test_a_precision_that_is_asked_for_is_taken(name: str, dtype: torch.dtype | None) -> None:
-    assert half_precision(name, CPU) is dtype
-
-
-def test_auto_precision_is_half_where_the_device_is_good_at_it(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
-
-    assert half_precision("auto", CPU) is None
-    assert half_precision("auto", torch.device("cuda")) is torch.bfloat16
-
-
-def test_a_half_precision_step_is_finite_and_near_the_full_one(tiny: Settings) -> None:
-    losses = {}
-    for name in ("fp32", "bf16"):
-        torch.manual_seed(0)
-        settings = tiny(precision=name, network={"dropout": 0.0})
-        losses[name] = Trainer(settings, CPU).step(one_batch(settings))
-
-    assert losses["bf16"] == pytest.approx(losses["fp32"], rel=0.05)
-
-
-def test_every_loss_of_the_settings_is_there(tiny: Settings) -> None:
-    names = TrainSettings.model_fields["loss"].annotation.__args__
-
-    assert set(names) == set(loop_module.LOSSES)
+    before, after = (load_model(f / "model").network for f in (whole, tmp_path / "run"))
+    for name, value in before.named_parameters():
+        torch.testing.assert_close(dict(after.named_parameters())[name], value)
