@@ -22,6 +22,10 @@ def folder(name: str) -> Path:
     return inside if inside.is_dir() else _PACKAGE.parent / name
 
 
+_STUDIES = "experiments"
+"""Folder of ``configs`` that no command reads: comparisons of many training runs."""
+
+
 def list_presets(command: str | None = None) -> dict[str, list[str]]:
     """Names of the presets of each command.
 
@@ -33,7 +37,8 @@ def list_presets(command: str | None = None) -> dict[str, list[str]]:
     found: dict[str, set[str]] = {}
     for root in _roots("configs"):
         for path in root.glob("*/*.yaml"):
-            found.setdefault(path.parent.name, set()).add(path.stem)
+            if path.parent.name != _STUDIES:
+                found.setdefault(path.parent.name, set()).add(path.stem)
     return {k: sorted(v) for k, v in sorted(found.items()) if command in (None, k)}
 
 

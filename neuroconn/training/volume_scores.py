@@ -110,10 +110,10 @@ def _neighbours(pair: _Pair) -> Graph:
     so many more voxels than the truth has, nothing is as long as it should be.
     """
     mine, theirs = pair.lines
-    if np.count_nonzero(mine) > _MESS * max(1000, np.count_nonzero(theirs)):
-        return Graph(np.empty((0, 3)), np.empty((0, 2)))
-    voxels = np.argwhere(mine)
-    return Graph(voxels, KDTree(voxels).query_pairs(1.8, output_type="ndarray"))
+    if int(mine.sum()) > _MESS * max(1000, int(theirs.sum())):
+        return Graph(np.empty((0, 3)), np.empty((0, 2), np.int64))
+    voxels = np.argwhere(mine).astype(np.float64)
+    return Graph(voxels, KDTree(voxels).query_pairs(1.8, output_type="ndarray").astype(np.int64))
 
 
 def _betti(pairs: Sequence[_Pair]) -> Mapping[str, float]:

@@ -157,3 +157,12 @@ def test_counts_of_volumes_are_added_up() -> None:
     assert both["completeness"] == 0.5
     assert both["correctness"] == 1
     assert score_volumes([], [], settings) == {}
+
+
+def test_specks_all_over_the_volume_are_scored_and_not_followed() -> None:
+    specks = np.where(np.random.default_rng(0).random((SIDE,) * 3) < 0.3, 1.0, 9.0)
+
+    found = scores(specks.astype(np.float32))
+
+    assert found["tlts"] == 0
+    assert found["quality"] < 0.1
