@@ -78,7 +78,7 @@ class Scores:
             "splits_per_mm": 1000 * self.breaks.total / max(self.runs.length, 1.0),
             "omitted": self.runs.omitted,
             "merges": float(self.runs.merges),
-            "erl": self.runs.run_length,
+            "erl": self.runs.run_length_with_merges,
             "tlts": self.paths.share("correct"),
             "apls": float(np.mean(self.apls)) if self.apls else 0.0,
         }
