@@ -10,6 +10,7 @@ from neuroconn.config.base import Settings
 from neuroconn.config.crops import BrainSource, DatasetSource, PhantomSource
 from neuroconn.config.loss import LossSettings
 from neuroconn.config.network import NetworkSettings
+from neuroconn.config.tissue import TissueSource
 from neuroconn.config.validation import StoppingSettings, VolumeSettings
 
 
@@ -53,6 +54,9 @@ class AugmentSettings(Settings):
     """Factor by which the deviation it is normalised with may be wrong, either way."""
     noise: float = Field(0.1, ge=0)
     """Largest standard deviation of added noise, in units of the network's input."""
+    mirror: float = Field(0.0, ge=0, le=1)
+    """Share of crops with a face of the volume in them, beyond which the image is mirrored as
+    inference mirrors it; nothing is learnt from there."""
 
 
 class NormalisationSettings(Settings):
@@ -109,6 +113,11 @@ class TrainSettings(Settings):
     """Annotated brains."""
     datasets: tuple[DatasetSource, ...] = ()
     """Crops on disk, made by ``neuroconn dataset``."""
+    tissues: tuple[TissueSource, ...] = ()
+    """Real volumes without a full annotation."""
+    near: float = Field(0.0, ge=0)
+    """Extra weight, over 1, of voxels less than 3 voxels from a neurite. A neurite is where the
+    map is below 3, and dim ones are seldom predicted as near as they are."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     """Mixed precision: auto takes bf16 where the device has units for it."""
     compile: bool = False
@@ -144,8 +153,15 @@ class TrainSettings(Settings):
         phantoms = volumes.phantoms and self.phantoms.weight
         stored = volumes.stored and self.datasets
         self.stopping.check_judged(bool(phantoms or stored or (volumes.brains and self.brains)))
-        if not self.brains and not self.datasets and not self.phantoms.weight:
+        sources = (self.brains, self.datasets, self.tissues, self.phantoms.weight)
+        if not any(sources):
             raise ValueError(
                 "nothing to learn from: give datasets, brains, or phantoms a weight above 0"
+            )
+        odd = [term.name for term in self.loss.terms if term.name not in ("mse", "huber")]
+        if odd and (self.tissues or self.augment.mirror):
+            raise ValueError(
+                f"{odd[0]} needs the whole annotation of a crop, and tissues and augment.mirror "
+                "leave some of it open: use mse or huber, or leave them out"
             )
         return self

@@ -83,7 +83,7 @@ def random_phantom(
     rng = np.random.default_rng([seed, 77])
     variety = variety or Variety()
     settings = _surroundings(rng, variety)
-    noise = _noise_of(settings)
+    noise = noise_of(settings)
     peak = noise * np.exp(rng.uniform(*np.log(variety.contrast)))
     population: Population = []
     density = rng.lognormal(0, variety.density)
@@ -140,7 +140,8 @@ def _surroundings(rng: np.random.Generator, variety: Variety) -> PhantomSettings
     )
 
 
-def _noise_of(settings: PhantomSettings) -> float:
+def noise_of(settings: PhantomSettings) -> float:
+    """Return the deviation of noise and fine texture: what neurites stand out of, grey levels."""
     camera, tissue = settings.camera, settings.tissue
     fine = sum((w * tissue.brightness) ** 2 / 6 for pitch, w in tissue.octaves if pitch < 15)
     return float(np.sqrt(camera.gain * tissue.brightness + camera.read**2 + fine))

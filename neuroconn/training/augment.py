@@ -10,7 +10,9 @@ import numpy as np
 
 from neuroconn.config.train import AugmentSettings
 from neuroconn.network.normalisation import Constants, Normalisation
+from neuroconn.training.bounds import Bounds
 from neuroconn.training.crop import Crop
+from neuroconn.training.mirror import mirror_faces
 from neuroconn.training.moves import Move
 from neuroconn.training.sample import Sample
 
@@ -44,11 +46,18 @@ def augment(
     if settings.noise:
         strength = settings.noise * rng.random() ** 2
         image = image + strength * rng.standard_normal(image.shape, dtype=np.float32)
+    image = np.ascontiguousarray(image, dtype=np.float32)
+    distance = np.ascontiguousarray(move.volume(crop.distance), dtype=np.float32)
+    bounds = None if crop.bounds is None else crop.bounds.moved(move.volume)
+    if settings.mirror and rng.random() < settings.mirror:
+        image, outside = mirror_faces(image, rng)
+        bounds = (bounds or Bounds.exact(distance)).without(outside)
     return Sample(
-        np.ascontiguousarray(image, dtype=np.float32),
-        np.ascontiguousarray(move.volume(crop.distance), dtype=np.float32),
+        image,
+        distance if bounds is None else bounds.low,
         move.graph(crop.graph, crop.image.shape),
         crop.where,
+        bounds=bounds,
     )
 
 

@@ -65,6 +65,10 @@ def _sources(settings: TrainSettings) -> list[dict[str, Any]]:
         image = open_image(brain.brain)
         identity = digest(brain_identity(image, 0))
         found.append({"brain": brain.brain, "identity": identity, "swc": list(brain.swc)})
+    for tissue in settings.tissues:
+        identity = digest(brain_identity(open_image(tissue.brain), 0))
+        what = tissue.model_dump(mode="json", include={"part", "distance", "labels"})
+        found.append({"tissue": tissue.brain, "identity": identity, **what})
     for source in settings.datasets:
         dataset = open_dataset(source.path)
         what = {"brains": list(dataset.brains), "size": dataset.size, "clip": dataset.clip}

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from neuroconn.annotation import Graph
 from neuroconn.geometry import Box
+from neuroconn.training.bounds import Bounds
 
 SPLITS = ("train", "validation", "test")
 """Parts of the data that never share a voxel or a phantom."""
@@ -31,6 +32,9 @@ class Crop:
     crop; None where no loss asks for it."""
     where: str = ""
     """Where it comes from, one phrase: for messages, and to look at it again."""
+    bounds: Bounds | None = None
+    """What is known of the distance, where that is less than all; ``distance`` is its lower bound
+    then."""
 
 
 class CropSource(Protocol):

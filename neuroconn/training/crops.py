@@ -17,6 +17,7 @@ from neuroconn.training.brain_crops import BrainCrops
 from neuroconn.training.crop import SPLITS, Crop, CropSource, summary
 from neuroconn.training.dataset.source import DatasetCrops
 from neuroconn.training.phantom_crops import PhantomCrops
+from neuroconn.training.tissue_crops import TissueCrops
 
 __all__ = [
     "SPLITS",
@@ -78,6 +79,8 @@ def _sources(
         yield phantoms, settings.phantoms.weight
     for brain in settings.brains:
         yield BrainCrops(brain, settings, split=split, graphs=graphs), brain.weight
+    for tissue in settings.tissues if split == "train" else ():  # nothing there to judge by
+        yield TissueCrops(tissue, settings), tissue.weight
     for dataset in settings.datasets:
         crops = DatasetCrops(dataset, settings, split=split, graphs=graphs)
         if len(crops):

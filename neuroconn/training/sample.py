@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from neuroconn.annotation import Graph
+from neuroconn.training.bounds import Bounds
 
 Volume = NDArray[np.float32]
 
@@ -37,6 +38,8 @@ class Sample:
     """Where it comes from, one phrase."""
     prepared: Any = None
     """What the loss made of the annotation."""
+    bounds: Bounds | None = None
+    """What is known of the distance, where that is less than all."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,6 +54,9 @@ class Batch:
     """What the loss made of each annotation; empty if it was not asked."""
     where: tuple[str, ...] = ()
     """Where each sample comes from."""
+    bounds: Tensor | None = None
+    """float32, shape (batch, 2, z, y, x): an upper bound of each distance, of which ``distances``
+    are lower bounds, and the weight of each voxel; None where the distances are known."""
 
     @classmethod
     def of(cls, samples: Sequence[Sample], *, pinned: bool = False) -> Batch:
@@ -68,6 +74,7 @@ class Batch:
             _stack([s.distance for s in samples], pinned),
             tuple(s.prepared for s in samples if s.prepared is not None),
             tuple(s.where for s in samples),
+            _bounds(samples),
         )
 
     def __len__(self) -> int:
@@ -81,7 +88,15 @@ class Batch:
             self.distances.to(device, non_blocking=True),
             self.prepared,
             self.where,
+            None if self.bounds is None else self.bounds.to(device, non_blocking=True),
         )
+
+
+def _bounds(samples: Sequence[Sample]) -> Tensor | None:
+    if all(sample.bounds is None for sample in samples):
+        return None
+    known = [s.bounds or Bounds.exact(s.distance) for s in samples]
+    return torch.from_numpy(np.stack([np.stack((b.high, b.weight)) for b in known]))
 
 
 def _stack(volumes: Sequence[Volume], pinned: bool) -> Tensor:

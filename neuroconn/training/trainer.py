@@ -15,6 +15,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from neuroconn.config.train import TrainSettings
 from neuroconn.errors import ModelError
+from neuroconn.loss.bounds import emphasis
 from neuroconn.loss.objective import Objective, build_objective
 from neuroconn.loss.term import Term
 from neuroconn.network import Network, from_architecture
@@ -27,6 +28,7 @@ from neuroconn.training.schedule import learning_rate
 from neuroconn.training.shallow import guard_shallow
 from neuroconn.training.shared_norm import share_norms
 from neuroconn.training.start import new_network
+from neuroconn.training.targets import targets
 
 FORMAT = 2
 """Of checkpoints."""
@@ -176,9 +178,12 @@ class Trainer:
         parts = self.settings.accumulate
         with self._exchange(last=number == parts - 1):
             prediction = self.forward(batch.images)
+            target, extra = targets(prediction, batch, near=self.settings.near)
             total, terms = self.objective(
-                prediction, batch.distances, batch.prepared, iteration=self.iteration
+                prediction, target, batch.prepared, iteration=self.iteration
             )
+            if extra is not None:
+                total = total + emphasis(prediction, target, extra)
             self.scaler.scale(total / parts).backward()
         return measured(total, terms)
 
