@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN     = $(VENV)/bin
 STAMP   = $(VENV)/.installed
 
-.PHONY: install demo test chaos lint bench bench-convert clean
+.PHONY: install demo test chaos lint bench bench-convert study clean
 
 install: $(STAMP)
 
@@ -33,6 +33,9 @@ bench-convert: install
 
 bench: install
 	$(BIN)/python -m pytest tests/benchmarks --benchmark-enable --benchmark-only -s
+
+study: install
+	$(BIN)/python tests/benchmarks/study/study.py configs/experiments/connectivity.yaml runs/study --jobs 2
 
 clean:
 	rm -rf $(VENV) demo dist build

@@ -303,6 +303,27 @@ def test_a_wrong_kernel_is_found_by_the_self_check(monkeypatch: pytest.MonkeyPat
         engine.self_check()
 
 
+@pytest.mark.skipif(not HALVES, reason="this CPU computes in float32 only")
+def test_a_network_that_rounding_sways_is_told_from_a_wrong_kernel(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def steep(factor: float) -> Engine:
+        model = small()
+        with torch.no_grad():
+            model.network.output_layer.weight *= factor
+        return Engine(model, device="cpu", precision="bfloat16", tile=TILE, check=False)
+
+    plain = steep(1).self_check()
+    assert not caplog.records
+    factor = 0.1 / plain
+    found = steep(3 * factor).self_check()
+
+    assert found > 0.2
+    assert "so sensitive is this network" in caplog.text
+    with pytest.raises(UsageError, match="does not bear rounding"):
+        steep(40 * factor).self_check()
+
+
 def test_an_engine_leaves_its_model_as_it_was() -> None:
     model = small()
     before = {k: v.clone() for k, v in model.network.state_dict().items()}

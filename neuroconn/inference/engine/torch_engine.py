@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from contextlib import AbstractContextManager
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,12 @@ from neuroconn.inference.engine.device import DTYPES, check_size, choose
 from neuroconn.inference.engine.errors import NonFiniteOutputError
 from neuroconn.inference.engine.lanes import lanes_of
 from neuroconn.inference.engine.memory import gpu_memory, predict_memory
-from neuroconn.inference.engine.self_check import compare, sample_tile, small_tile
+from neuroconn.inference.engine.self_check import (
+    compare,
+    round_results,
+    sample_tile,
+    small_tile,
+)
 from neuroconn.inference.engine.slots import Slots, Work
 from neuroconn.network.allocator import keep_pages
 from neuroconn.network.base import check_sides
@@ -206,7 +212,8 @@ class Engine:
             whole = self.device == "cuda" or small == self.tile
             fast = self if whole else self._like(self.precision, kind=self.kind, tile=small)
             exact = self._like(tile=fast.tile, trim=fast.trim)
-            found = max(found, compare(fast, exact, clip, tolerance))
+            rounded = partial(self._rounded, exact) if tolerance is None else None
+            found = max(found, compare(fast, exact, clip, tolerance, rounded))
             logger.info(
                 "%s (%s) is within %.2g voxels of float32", self.precision, self.kind, found
             )
@@ -216,6 +223,13 @@ class Engine:
         """Return an engine for the same network, unchecked."""
         arguments = {"device": self.device, "precision": precision, "check": False, "slots": 1}
         return Engine(self._source, **{**arguments, **changes})
+
+    def _rounded(self, exact: Engine) -> Engine:
+        """Return an engine like ``exact`` that rounds what this one rounds: weights and results."""
+        engine = exact._like(tile=exact.tile, trim=exact.trim)
+        if isinstance(engine._body, TorchBody):
+            round_results(engine._body.network, DTYPES[self.precision])
+        return engine
 
     def _make_body(self) -> Body:
         network = self._source.network

@@ -165,7 +165,8 @@ def _crop_row(group: zarr.Group, row: int, statistics: Mapping[str, Any], clip: 
     low = float(percentiles["50"])
     bright = projection(image)
     high = max(float(np.percentile(bright, 99.5)), low + 1)
-    grey = np.repeat(stretch(bright, low=low, high=high)[..., None], 3, axis=-1)
+    # A strong curve: somata would leave axons in the dark.
+    grey = np.repeat(stretch(bright, low=low, high=high, softness=25)[..., None], 3, axis=-1)
     line = projection(centreline.astype(np.uint8)).astype(bool)
     near = nearness(projection(decode(codes, clip), minimum=True), clip=clip)
     over = grey.copy()
