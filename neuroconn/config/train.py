@@ -158,10 +158,11 @@ class TrainSettings(Settings):
             raise ValueError(
                 "nothing to learn from: give datasets, brains, or phantoms a weight above 0"
             )
-        odd = [term.name for term in self.loss.terms if term.name not in ("mse", "huber")]
-        if odd and (self.tissues or self.augment.mirror):
+        if (self.tissues or self.augment.mirror) and not any(
+            term.name in ("mse", "huber") for term in self.loss.terms
+        ):
             raise ValueError(
-                f"{odd[0]} needs the whole annotation of a crop, and tissues and augment.mirror "
-                "leave some of it open: use mse or huber, or leave them out"
+                "nothing to minimise on crops that tissues and augment.mirror leave open in "
+                "places: add mse or huber to the loss; the other terms learn from whole crops"
             )
         return self

@@ -34,6 +34,9 @@ TERMS = {
 }
 """Module of this package, and class, of every name in the settings."""
 
+OPEN = object()
+"""Stands for what a term cannot make of a crop, because its annotation is not known everywhere."""
+
 Truth = NDArray[np.float32] | Sequence[NDArray[np.float32]]
 
 
@@ -59,7 +62,12 @@ class Objective(nn.Module):
         return any(term.wants_graph for term in self._all())
 
     def prepare(
-        self, distance: Truth, graph: Graph | None, *, iteration: int | None = None
+        self,
+        distance: Truth,
+        graph: Graph | None,
+        *,
+        iteration: int | None = None,
+        whole: bool = True,
     ) -> tuple[Any, ...]:
         """Compute what depends on one crop's annotation alone, in the data loader.
 
@@ -71,18 +79,24 @@ class Objective(nn.Module):
             The annotation in voxels of the crop; None unless :attr:`wants_graph`.
         iteration : int, optional
             When the crop will be learnt from, to leave out terms that are off by then.
+        whole : bool, optional
+            Whether the annotation is known everywhere in the crop. If not, only terms that take
+            each voxel alone learn from it: a line that ends where knowledge does is no gap.
 
         Returns
         -------
         tuple
             One object a term.
         """
-        return tuple(
-            term.prepare(distance, graph)  # type: ignore[arg-type]  # 2D maps are for those that take them
-            if iteration is None or settings.at(iteration)
-            else None
-            for settings, term in zip(self.settings.terms, self._all(), strict=True)
-        )
+        made: list[Any] = []
+        for settings, term in zip(self.settings.terms, self._all(), strict=True):
+            if not (whole or term.pointwise):
+                made.append(OPEN)
+            elif iteration is None or settings.at(iteration):
+                made.append(term.prepare(distance, graph))  # type: ignore[arg-type]  # 2D maps are for those that take them
+            else:
+                made.append(None)
+        return tuple(made)
 
     def forward(
         self,
@@ -110,7 +124,8 @@ class Objective(nn.Module):
         total : Tensor, scalar
             Weighted sum.
         values : dict of str to Tensor
-            Of every term that takes part, without its weight and without gradient.
+            Of every term that takes part, without its weight and without gradient; 0 if no crop of
+            the batch can be judged by it.
         """
         if prediction.dtype in (torch.float16, torch.bfloat16):
             prediction = prediction.float()
@@ -127,7 +142,7 @@ class Objective(nn.Module):
             if mine and any(part is None for part in mine):
                 mine = None
             with torch.set_grad_enabled(torch.is_grad_enabled() and settings.weight > 0):
-                value = term(prediction, target, mine)
+                value = _of_whole_crops(term, prediction, target, mine)
             values[settings.name] = value.detach()
             if settings.weight:
                 total = total + settings.weight * value
@@ -135,6 +150,25 @@ class Objective(nn.Module):
 
     def _all(self) -> list[Term]:
         return [term for term in self.terms if isinstance(term, Term)]
+
+
+def _of_whole_crops(
+    term: Term,
+    prediction: Tensor,
+    target: Tensor | Sequence[Tensor],
+    prepared: list[Any] | None,
+) -> Tensor:
+    """Loss of the crops whose annotation is known everywhere; a mean is one over these."""
+    kept = [n for n, made in enumerate(prepared or ()) if made is not OPEN]
+    value: Tensor
+    if prepared is None or len(kept) == len(prepared):
+        value = term(prediction, target, prepared)
+    elif kept:
+        some = target[kept] if isinstance(target, Tensor) else [view[kept] for view in target]
+        value = term(prediction[kept], some, [prepared[n] for n in kept])
+    else:
+        value = prediction.new_zeros(())
+    return value
 
 
 def build_objective(

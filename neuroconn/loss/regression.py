@@ -80,6 +80,8 @@ def huber(prediction: Tensor, target: Tensor, *, delta: float = 1.0) -> Tensor:
 class MSE(Term):
     """Module twin of `mse`."""
 
+    pointwise = True
+
     def forward(
         self, prediction: Tensor, target: Tensor, prepared: Sequence[Any] | None = None
     ) -> Tensor:
@@ -89,6 +91,8 @@ class MSE(Term):
 
 class Huber(Term):
     """Module twin of `huber`; takes the same option."""
+
+    pointwise = True
 
     def __init__(self, *, delta: float = 1.0) -> None:
         super().__init__()

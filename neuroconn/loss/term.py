@@ -23,6 +23,9 @@ class Term(nn.Module):
 
     wants_graph = False
     """Whether :meth:`prepare` needs the annotation's graph, not only its distance map."""
+    pointwise = False
+    """Whether every voxel counts alone, so that it also learns from crops whose annotation leaves
+    voxels open."""
     takes_projections = False
     """Whether the target may also be a 2D map for each projection."""
     parts = 1

@@ -20,7 +20,9 @@ Volume = NDArray[np.float32]
 class Prepare(Protocol):
     """What a loss makes of the annotation of one crop, ahead of the step that needs it."""
 
-    def __call__(self, distance: Volume, graph: Graph | None, *, iteration: int) -> Any:
+    def __call__(
+        self, distance: Volume, graph: Graph | None, *, iteration: int, whole: bool
+    ) -> Any:
         """Compute what depends on the annotation alone, for the iteration that will need it."""
 
 

@@ -82,6 +82,25 @@ def test_each_term_gets_back_what_it_prepared_for_each_crop() -> None:
     assert objective.prepare(crops[0], None, iteration=5) == (28.0, 28.0)
 
 
+def test_what_is_known_in_places_only_is_for_terms_of_single_voxels() -> None:
+    objective, (first, late) = counting({"mse": {}, "huber": {}})
+    first.pointwise = True
+    crops = np.arange(16, dtype=np.float32).reshape(2, 2, 2, 2)
+    y = torch.stack([torch.ones(1, 2, 2, 2), 3 * torch.ones(1, 2, 2, 2)])
+    some = [objective.prepare(c, None, whole=w) for c, w in zip(crops, (False, True), strict=True)]
+    none = [objective.prepare(crop, None, whole=False) for crop in crops]
+
+    total, values = objective(y, y, some, iteration=0)
+
+    assert first.calls == [[28.0, 92.0]]
+    assert late.calls == [[92.0]]
+    assert {k: float(v) for k, v in values.items()} == {"mse": 2, "huber": 3}
+    assert float(total) == 5
+    total, values = objective(y, y, none, iteration=0)
+    assert {k: float(v) for k, v in values.items()} == {"mse": 2, "huber": 0}
+    assert len(late.calls) == 1
+
+
 def test_a_weight_of_0_reports_a_term_without_learning_from_it() -> None:
     objective = build({"mse": {}, "l_conn": {"weight": 0}})
     y, t = maps()

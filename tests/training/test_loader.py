@@ -141,8 +141,8 @@ def test_losses_prepare_the_augmented_crop_with_its_graph(tiny: Settings) -> Non
     settings = tiny()
     seen: list[tuple[Volume, Graph | None]] = []
 
-    def prepare(distance: Volume, graph: Graph | None, *, iteration: int) -> int:
-        assert iteration == 0
+    def prepare(distance: Volume, graph: Graph | None, *, iteration: int, whole: bool) -> int:
+        assert (iteration, whole) == (0, True)
         seen.append((distance, graph))
         return len(seen)
 

@@ -7,20 +7,26 @@ from typing import Any
 import numpy as np
 import pytest
 import tifffile
+import torch
 from pydantic import ValidationError
 
 from neuroconn.config.train import AugmentSettings, TrainSettings
 from neuroconn.errors import AnnotationError, VolumeError
 from neuroconn.geometry import Box
+from neuroconn.loss import l_conn
+from neuroconn.loss.objective import OPEN, build_objective
 from neuroconn.network import Normalisation
 from neuroconn.phantom import Phantom, PhantomSettings, Tissue
 from neuroconn.training.augment import augment
 from neuroconn.training.crops import Mixture
+from neuroconn.training.loader import batches
+from neuroconn.training.loop import train
 from neuroconn.training.shine import granularity, shine
 from neuroconn.training.tissue_crops import TissueCrops
 
 Tiny = Callable[..., TrainSettings]
 RNG = np.random.default_rng
+HALF_DIAGONAL = 3**0.5 / 2
 
 
 @pytest.fixture
@@ -144,10 +150,32 @@ def test_an_upside_down_part_is_refused(tiny: Tiny, brain: Path) -> None:
         crops(tiny, brain, part=[[9, 0, 0], [4, 40, 48]])
 
 
-def test_losses_of_whole_annotations_do_not_go_with_open_ones(tiny: Tiny, brain: Path) -> None:
+def test_what_is_open_in_places_needs_a_loss_of_voxels(tiny: Tiny, brain: Path) -> None:
     base = tiny(tissues=[{"brain": str(brain)}]).model_dump()
-    with pytest.raises(ValidationError, match="l_conn needs the whole annotation"):
-        TrainSettings.model_validate({**base, "loss": {"mse": {}, "l_conn": {}}})
+    with pytest.raises(ValidationError, match="add mse or huber"):
+        TrainSettings.model_validate({**base, "loss": {"l_conn": {}}})
+
+
+def test_connectivity_is_learnt_from_whole_crops_beside_open_ones(
+    tiny: Tiny, brain: Path, tmp_path: Path
+) -> None:
+    settings = tiny(
+        tissues=[{"brain": str(brain), "weight": 1.0}],
+        loss={"mse": {}, "l_conn": {"options": {"window": 16}}},
+        batch=4,
+    )
+    objective = build_objective(settings.loss, clip=10, crop=(16, 16, 16))
+    (batch,) = batches(Mixture(settings), settings, first=0, last=1, prepare=objective.prepare)
+    judged = [made[1] is not OPEN for made in batch.prepared]
+    prediction = torch.full_like(batch.distances, 5.0, requires_grad=True)
+
+    values = objective(prediction, batch.distances, batch.prepared, iteration=0)[1]
+    alone = l_conn(prediction[judged], batch.distances[judged], window=16, centreline=HALF_DIAGONAL)
+
+    assert 0 < sum(judged) < 4, "the mixture has both"
+    torch.testing.assert_close(values["l_conn"], alone.detach())
+    report = train(settings.model_copy(update={"iterations": 3}), tmp_path / "run", device="cpu")
+    assert report.iterations == 3
 
 
 def test_mirrored_faces_are_left_open_and_bounds_move_with_the_image(
