@@ -38,6 +38,11 @@ class Bounds:
         """Make the bounds of a distance that is known everywhere."""
         return cls(distance, distance, np.ones_like(distance))
 
+    @property
+    def closed(self) -> bool:
+        """Whether they leave nothing open: the distance is known everywhere."""
+        return np.array_equal(self.low, self.high)
+
     def beside(self, distance: Volume) -> Bounds:
         """Add neurites whose distance is known: of two neurites, the nearer counts."""
         return Bounds(np.minimum(self.low, distance), np.minimum(self.high, distance), self.weight)

@@ -128,7 +128,7 @@ def _made_ahead(
 def _prepared(sample: Sample, prepare: Prepare | None, iteration: int) -> Sample:
     if prepare is None:
         return sample
-    whole = sample.bounds is None
+    whole = sample.bounds is None or sample.bounds.closed
     made = prepare(sample.distance, sample.graph, iteration=iteration, whole=whole)
     # The graph has served its purpose; what is kept of it is in what was prepared.
     return replace(sample, prepared=made, graph=None)

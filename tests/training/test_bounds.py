@@ -139,3 +139,12 @@ def test_voxels_near_a_neurite_weigh_more_on_top_of_their_own_weight() -> None:
     assert (extra[0, 0][~near] == 15).all()
     assert (extra[1, 0][near] == 1.5).all()
     assert (extra[1, 0][~near] == 0).all()
+
+
+def test_bounds_are_closed_where_nothing_is_open() -> None:
+    known = Bounds.exact(distance_map(line(12, 0, 40), clip=10))
+    open_somewhere = known.without(line(12, 3, 4))
+
+    assert known.closed
+    assert known.beside(distance_map(line(5, 0, 40), clip=10)).closed
+    assert not open_somewhere.closed
