@@ -115,6 +115,7 @@ def train(
             return run.finish()
         finally:
             run.record.close()
+            run.trainer.close()
 
 
 class _Run:

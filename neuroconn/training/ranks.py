@@ -5,6 +5,7 @@ What is shared is numbers and tensors: nothing is pickled between processes.
 
 from __future__ import annotations
 
+import gc
 import os
 import warnings
 from collections.abc import Iterator, Sequence
@@ -128,7 +129,10 @@ def joined(device: torch.device) -> Iterator[Ranks]:
     dist.init_process_group(backend, timeout=_PATIENCE)
     try:
         yield Ranks(dist.get_rank(), world, local_rank(), device)
+        dist.barrier()  # who leaves while another is still at it takes that one down, too
     finally:
+        # What still holds on to the group would be torn down after its threads, by aborting.
+        gc.collect()
         dist.destroy_process_group()
 
 

@@ -122,6 +122,10 @@ class Trainer:
             self.average.follow(self.iteration)
         self.ledger.note(Step(self.iteration, names, together, gradient, tuple(where)))
 
+    def close(self) -> None:
+        """Let go of the other processes; nothing can be learnt from here on."""
+        self.forward = Forward(self.network, self.precision)
+
     def saved_network(self) -> Network:
         """Return the network that would be saved: the running mean, or the weights themselves."""
         if self.average is not None:

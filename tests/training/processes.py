@@ -33,6 +33,7 @@ def main(config: str, output: str) -> None:
         if ranks.first:
             contiguous = {k: v.detach().clone().contiguous() for k, v in found.items()}
             safetensors.torch.save_file(contiguous, output)
+        trainer.close()
 
 
 if __name__ == "__main__":
