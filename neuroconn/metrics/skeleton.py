@@ -7,7 +7,9 @@ from numpy.typing import NDArray
 
 
 def skeleton(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Thin a mask to its centre lines, keeping its connectivity.
+    """Thin a mask to its centre lines.
+
+    In 3D, pieces of a few voxels may vanish; longer ones keep their connectivity.
 
     Parameters
     ----------
