@@ -61,6 +61,7 @@ class Scores:
     tubes: ClDice = field(default_factory=ClDice)
     runs: ERL = field(default_factory=ERL)
     breaks: Breaks = field(default_factory=Breaks)
+    bare: Breaks = field(default_factory=Breaks)
     paths: TLTS = field(default_factory=TLTS)
     apls: list[float] = field(default_factory=list)
 
@@ -76,6 +77,7 @@ class Scores:
             "completeness": self.lines.completeness,
             "cldice": self.tubes.score,
             "splits_per_mm": 1000 * self.breaks.total / max(self.runs.length, 1.0),
+            "splits_without_slack": 1000 * self.bare.total / max(self.runs.length, 1.0),
             "omitted": self.runs.omitted,
             "merges": float(self.runs.merges),
             "erl": self.runs.run_length_with_merges,
@@ -134,14 +136,17 @@ def score(distance: NDArray[np.float32], phantom: Phantom, test: HeldOut) -> Sco
     mask, line, tube = seen < THRESHOLD, truth <= np.sqrt(3) / 2, truth <= THICK
     lines = skeleton(mask)
     graph = subdivide(inside(phantom.graph(core, reach=0.0), core), 1.0)
-    ids = segments_at(mask, graph.positions)
+    ids = segments_at(mask, graph.positions, slack=SLACK)
+    bare = segments_at(mask, graph.positions)
+    whole = {"chunk": core.shape, "shape": core.shape}
     traced = skeleton_graph(lines)
     return Scores(
         ranking=rank(seen, tube),
         lines=ccq(lines, line, slack=SLACK),
         tubes=cldice(mask, tube, predicted_lines=lines, true_lines=line),
         runs=erl(graph, ids),
-        breaks=breaks_at_faces(graph, ids, chunk=core.shape, shape=core.shape),
+        breaks=breaks_at_faces(graph, ids, **whole),
+        bare=breaks_at_faces(graph, bare, **whole),
         paths=tlts(traced, graph, tolerance=0.15),
         apls=[apls(traced, graph).score],
     )
