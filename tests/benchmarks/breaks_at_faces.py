@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +27,7 @@ PER_MEGAVOXEL = 4.0
 """Axons for each million voxels."""
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Draw, infer and score; print a table or one JSON object."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
@@ -34,7 +35,7 @@ def main() -> int:
     parser.add_argument("--model", default="default")
     parser.add_argument("--scheduler", default="local")
     parser.add_argument("--json", action="store_true")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     z, y, x = options.shape
     brain, truth = draw((z, y, x), options.folder)
     distance = options.folder / "distance.ome.zarr"
@@ -60,7 +61,7 @@ def draw(shape: ZYX, folder: Path) -> tuple[Path, Path]:
         return brain, truth
     folder.mkdir(parents=True, exist_ok=True)
     phantom = axons(shape, seed=10**9)
-    cores = Box.of_shape(shape).split((CHUNK,) * 3)
+    cores = list(Box.of_shape(shape).split((CHUNK,) * 3))
     histogram = sum(voxel_histogram(phantom.image(core)) for core in cores)
     image = create_image(
         brain,
@@ -72,7 +73,7 @@ def draw(shape: ZYX, folder: Path) -> tuple[Path, Path]:
         kind="brain",
         attributes={"intensity": dict(intensity_statistics(histogram))},
     )
-    for core in Box.of_shape(shape).split((CHUNK,) * 3):
+    for core in cores:
         write_region(image.array(0), core, phantom.image(core))
     write_swc(truth, concatenate(phantom.forests))
     return brain, truth
