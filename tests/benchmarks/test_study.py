@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).parent / "study"))
 
@@ -60,6 +61,9 @@ def test_a_study_runs_from_one_command_and_a_second_time_trains_nothing(
     second = capsys.readouterr()
 
     assert "| unet | l_3d | 1 |" in first.out
+    width = 7 * 24 + 6 * 4  # image, truth and five losses; the margin is not shown
+    with Image.open(tmp_path / "study/picture.png") as picture:
+        assert picture.size == (width, 24)
     assert len(models) == 3
     assert models == {p: p.stat().st_mtime_ns for p in tmp_path.rglob("model.safetensors")}
     assert second.out == first.out
@@ -72,16 +76,20 @@ def test_a_perfect_map_has_perfect_scores_and_a_cut_one_a_break() -> None:
     forest = Forest([[16, 16, 2], [16, 16, 30]], parents=[-1, 0])
     phantom = Phantom((32, 32, 32), [forest], seed=1)
     truth = phantom.distance()
-    cut = truth.copy()
-    cut[:, :, 14:18] = 10
+    nick, cut = truth.copy(), truth.copy()
+    nick[:, :, 14:18] = 10
+    cut[:, :, 12:20] = 10
 
-    perfect = score(truth, phantom, HeldOut(margin=4)).as_dict()
-    broken = score(cut, phantom, HeldOut(margin=4)).as_dict()
+    perfect, nicked, broken = (
+        score(seen, phantom, HeldOut(margin=4)).as_dict() for seen in (truth, nick, cut)
+    )
 
     assert perfect["quality"] == perfect["cldice"] == 1
     assert perfect["splits_per_mm"] == perfect["omitted"] == 0
-    assert broken["splits_per_mm"] * 23 / 1000 == pytest.approx(1, abs=0.1)
-    assert 0.1 < broken["omitted"] < 0.3
+    one = pytest.approx(1000 / 23, rel=0.1)
+    assert [s["splits_without_slack"] for s in (perfect, nicked, broken)] == [0, one, one]
+    assert [s["splits_per_mm"] for s in (nicked, broken)] == [one, one]
+    assert nicked["omitted"] == 0 < broken["omitted"] < 0.2
     assert broken["average_precision"] < perfect["average_precision"]
 
 

@@ -36,6 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     wanted = [cell for cell in cells(study) if chosen(cell, options)]
     if not options.report_only:
         run_all(study, wanted, folder, options)
+        call(_HERE / "study_picture.py", options.study, folder, *_sets(options))
     print(write_report(study, folder))
     return 0
 
