@@ -3,6 +3,7 @@
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ sys.path.insert(0, str(Path(__file__).parent / "study"))
 
 import study as command_line
 import study_report
+import study_score
 from study_plan import Cell, HeldOut, cells, read_study, train_settings
 from study_score import score
 
@@ -68,7 +70,9 @@ def test_a_study_runs_from_one_command_and_a_second_time_trains_nothing(
     assert models == {p: p.stat().st_mtime_ns for p in tmp_path.rglob("model.safetensors")}
     assert second.out == first.out
     assert not second.err
+    assert first.out.count("| unet | l_3d |") == 4, "two thresholds, a table and its changes each"
     rows = json.loads((tmp_path / "study/report.json").read_text())
+    assert all(row["own"]["threshold"] in HeldOut().thresholds for row in rows)
     assert [(row["loss"], row["seed"]) for row in rows] == [("mse", 0), ("l_3d", 0)]
 
 
@@ -118,3 +122,14 @@ def test_changes_are_paired_by_network_and_seed() -> None:
 def test_a_spread_needs_two_runs() -> None:
     assert study_report.spread([0.5], 2) == "0.50"
     assert study_report.spread([0.4, 0.6], 2) == f"0.50 ± {np.std([0.4, 0.6], ddof=1):.2f}"
+
+
+def test_a_run_is_judged_at_the_threshold_that_suits_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    study = read_study(STUDIES[0], "test.margin=4", "test.tuning=1")
+    drawn = Phantom((32, 32, 32), [Forest([[16, 16, 2], [16, 16, 30]], parents=[-1, 0])], seed=1)
+    far = drawn.distance() + 3.5  # a model that is right, but for an offset
+    monkeypatch.setattr(study_score, "draw", lambda *_: iter([drawn]))
+    monkeypatch.setattr(study_score, "predict", lambda *_: far)
+    model: Any = None
+
+    assert study_score.best_threshold(model, study) > 3.5

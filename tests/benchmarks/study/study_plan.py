@@ -30,6 +30,12 @@ class HeldOut(Settings):
     """Voxels at each face that are seen but not scored."""
     first_seed: int = 10**9
     """Seed of the first one."""
+    tuning: int = Field(3, ge=1)
+    """Phantoms of other seeds, on which each run's own threshold is chosen."""
+    first_tuning_seed: int = 9 * 10**8
+    """Seed of the first of those."""
+    thresholds: tuple[float, ...] = (3.0, 4.0, 5.0, 6.0, 7.0)
+    """Distances among which it is chosen, by quality."""
     variety: dict[str, Any] = Field(default_factory=dict)
     """What differs from the training's phantoms."""
 

@@ -10,39 +10,55 @@ import numpy as np
 from study_plan import Cell, StudySettings, cells
 
 COLUMNS = {
+    "threshold": ("threshold", 1),
     "average_precision": ("voxel AP", 3),
     "quality": ("quality", 3),
+    "correctness": ("correctness", 3),
     "cldice": ("clDice", 3),
-    "splits_per_mm": ("splits/mm", 2),
-    "omitted": ("omitted", 4),
-    "merges": ("merges", 1),
+    "splits_per_mm": ("splits/mm", 1),
+    "splits_without_slack": ("without slack", 1),
+    "omitted": ("omitted", 3),
+    "merges": ("merges", 0),
     "erl": ("ERL", 0),
     "tlts": ("TLTS correct", 3),
     "apls": ("APLS", 3),
     "labelled_quality": ("real quality", 3),
 }
 """Key of a score to its heading and decimals."""
-CHANGES = ("splits_per_mm", "omitted", "average_precision")
+SECTIONS = {
+    "At 3 voxels, the threshold of `neuroconn trace`": "pooled",
+    "At each run's own threshold": "own",
+}
+"""Heading to the key of its scores."""
+CHANGES = ("splits_per_mm", "omitted", "average_precision", "quality")
 
 Scores = dict[str, float]
 
 
 def write_report(study: StudySettings, folder: Path) -> str:
     """Write ``report.md`` and ``report.json`` into the folder; return the text."""
-    found = dict(read_scores(study, folder))
-    text = "\n\n".join([f"## {study.title}", table(study, found), changes(study, found)])
+    parts = [f"## {study.title}"]
+    for heading, key in SECTIONS.items():
+        found = dict(read_scores(study, folder, key))
+        parts += [f"### {heading}", table(study, found), changes(study, found)]
+    text = "\n\n".join(parts)
     (folder / "report.md").write_text(text + "\n")
-    rows = [{**vars(cell), "scores": scores} for cell, scores in found.items()]
+    rows = [
+        {**vars(cell), "scores": scores, "own": dict(read_scores(study, folder, "own")).get(cell)}
+        for cell, scores in read_scores(study, folder, "pooled")
+    ]
     (folder / "report.json").write_text(json.dumps(rows, indent=1) + "\n")
     return text
 
 
-def read_scores(study: StudySettings, folder: Path) -> Iterator[tuple[Cell, Scores]]:
-    """Yield every scored run."""
+def read_scores(study: StudySettings, folder: Path, key: str) -> Iterator[tuple[Cell, Scores]]:
+    """Yield every scored run: ``pooled`` or its ``own`` threshold's scores."""
     for cell in cells(study):
         path = folder / cell.name / "scores.json"
         if cell.stage == "branch" and path.exists():
-            yield cell, json.loads(path.read_text())["pooled"]
+            scores = json.loads(path.read_text())
+            if key in scores:
+                yield cell, scores[key]
 
 
 def table(study: StudySettings, found: dict[Cell, Scores]) -> str:
@@ -78,11 +94,13 @@ def changes(study: StudySettings, found: dict[Cell, Scores]) -> str:
 def change(pairs: list[tuple[Scores, Scores]], key: str) -> str:
     """Return the mean difference: of a share as it is, of a count in per cent."""
     ours, theirs = (np.array([p[i].get(key, np.nan) for p in pairs]) for i in (0, 1))
-    if key == "average_precision":
+    if key in ("average_precision", "quality"):
         return f"{np.mean(ours - theirs):+.3f}"
-    ratios = 100 * (ours / np.maximum(theirs, 1e-12) - 1)
+    if not theirs.all():
+        return "-"
+    ratios = 100 * (ours / theirs - 1)
     low, high = ratios.min(), ratios.max()
-    return f"{100 * (ours.sum() / max(theirs.sum(), 1e-12) - 1):+.0f} % ({low:+.0f} to {high:+.0f})"
+    return f"{100 * (ours.sum() / theirs.sum() - 1):+.0f} % ({low:+.0f} to {high:+.0f})"
 
 
 def spread(values: list[float], digits: int) -> str:
