@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from neuroconn.tracing import trace
     from neuroconn.training import train
     from neuroconn.training.dataset import dataset
+    from neuroconn.vaa3d.conformance import check_vaa3d, repair_vaa3d
     from neuroconn.view.report import report
     from neuroconn.volume import (
         convert,
@@ -50,6 +51,7 @@ _HOME = {
     "Forest": "annotation",
     "Frame": "geometry",
     "Phantom": "phantom",
+    "check_vaa3d": "vaa3d.conformance",
     "convert": "volume",
     "dataset": "training.dataset",
     "demo": "demonstration",
@@ -65,6 +67,7 @@ _HOME = {
     "random_phantom": "phantom",
     "read_forest": "annotation",
     "rehearse": "inference.rehearsal.rehearse",
+    "repair_vaa3d": "vaa3d.conformance",
     "report": "view.report",
     "status": "inference.output.status",
     "trace": "tracing",
@@ -81,6 +84,7 @@ __all__ = [
     "Frame",
     "Phantom",
     "__version__",
+    "check_vaa3d",
     "convert",
     "dataset",
     "demo",
@@ -96,6 +100,7 @@ __all__ = [
     "random_phantom",
     "read_forest",
     "rehearse",
+    "repair_vaa3d",
     "report",
     "status",
     "trace",

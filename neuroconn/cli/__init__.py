@@ -27,6 +27,7 @@ COMMANDS = {
     "export": "Write brain and distance map as tiles that Vaa3D opens.",
     "evaluate": "Score a prediction against an annotation.",
     "verify": "Check a store against its checksums and its journal.",
+    "check-vaa3d": "Check any TeraFly tree against the rules of the format, and mend it.",
     "status": "Say how far a run has come.",
     "report": "Write the report of a run as one HTML file.",
     "demo": "Run convert, infer and export on a small real volume.",
@@ -47,7 +48,7 @@ class LazyGroup(click.Group):
         """Import the module of a command."""
         if cmd_name not in COMMANDS:
             return None
-        module = importlib.import_module(f"neuroconn.cli.{cmd_name}")
+        module = importlib.import_module(f"neuroconn.cli.{cmd_name.replace('-', '_')}")
         command: click.Command = module.command
         return command
 

@@ -13,16 +13,12 @@ from numpy.typing import NDArray
 
 from neuroconn.errors import VolumeError
 from neuroconn.geometry import ZYX, Box
+from neuroconn.vaa3d.conformance.frames import frame_of_names, neighbour_frame
 from neuroconn.vaa3d.mdata import Column, TileTable
+from neuroconn.vaa3d.named import TileFacts, named_shape, table_from_names
 from neuroconn.vaa3d.reader import TeraflyLevel
 from neuroconn.volume.sources.base import Choice, Identity, Source, chosen_channel, digest
-from neuroconn.volume.sources.vaa3d.terafly_names import named_shape, table_from_names
-from neuroconn.volume.sources.vaa3d.terafly_tiles import (
-    TileFacts,
-    check_tile,
-    read_window,
-    tile_facts,
-)
+from neuroconn.volume.sources.vaa3d.terafly_tiles import check_tile, read_window, tile_facts
 
 TABLE = "mdata.bin"
 SHOWN = 3
@@ -50,10 +46,7 @@ class TeraflySource(Source):
         if placed:
             self._place()
         else:
-            self.notes += (
-                f"{level.folder} has no {TABLE}: tiles are laid out in the order of their names, "
-                "and voxel size and origin are unknown",
-            )
+            self._place_by_neighbours()
 
     def _place(self) -> None:
         table, source = self._level.table, self._level.folder / TABLE
@@ -72,6 +65,22 @@ class TeraflySource(Source):
                 f"{source} has no usable voxel size or origin: {table.spacing_um} µm, "
                 f"{table.origin_um} µm",
             )
+
+    def _place_by_neighbours(self) -> None:
+        """Without a table: by that of another level, or by names where these leave no doubt."""
+        folder, table = self._level.folder, self._level.table
+        near = neighbour_frame(folder, table.shape)
+        spacing, origin = frame_of_names(table)
+        said = "and voxel size and origin are unknown"
+        if near is not None:
+            self.spacing_um, self.origin_um = near[:2]
+            said = f"and voxel size and origin are those of {near[2]}"
+        elif spacing is not None and origin is not None:
+            self.spacing_um, self.origin_um = spacing, origin
+            said = "which also tell voxel size and origin (to a micrometre)"
+        self.notes += (
+            f"{folder} has no {TABLE}: tiles are laid out in the order of their names, {said}",
+        )
 
     def read(self, box: Box) -> NDArray[Any]:
         """Return the voxels of a box inside the volume; tiles without a file are zeros."""
@@ -102,13 +111,14 @@ def open_terafly(path: Path, choice: Choice) -> TeraflySource:
     """
     chosen_channel(1, choice, str(path))
     folder = _finest(path)
+    _check_channels(folder)
     placed = (folder / TABLE).exists()
     if placed:
         level = TeraflyLevel.open(folder)
         _check_cover(level.table, folder / TABLE)
         _check_present(level)
     else:
-        level = TeraflyLevel(folder, table_from_names(folder))
+        level = TeraflyLevel(folder, table_from_names(folder, tile_facts))
     return TeraflySource(level, placed=placed)
 
 
@@ -117,6 +127,21 @@ def _finest(path: Path) -> Path:
     if not folders:
         return path
     return max(sorted(folders), key=_voxels)
+
+
+def _check_channels(folder: Path) -> None:
+    """Refuse trees of several channels, which are laid out in another way."""
+    try:
+        kind = (folder / ".iim.format").read_text(errors="replace").strip()
+    except OSError:
+        kind = ""
+    signs = [kind] if "4D" in kind else []
+    signs += [name for name in ("cmap.bin", "CH_0", "CH_00", "CHN_0") if (folder / name).exists()]
+    if signs:
+        raise VolumeError(
+            f"{folder} is a TeraFly level of several channels ({', '.join(signs)}); a brain has "
+            "one grey channel: write one channel as a tree of its own"
+        )
 
 
 def _voxels(folder: Path) -> int:

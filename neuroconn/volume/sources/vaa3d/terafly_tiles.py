@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 
 from neuroconn.errors import VolumeError
 from neuroconn.geometry import ZYX
+from neuroconn.vaa3d.named import TileFacts
 from neuroconn.vaa3d.tiles import STACKS
 from neuroconn.vaa3d.v3draw import open_v3draw, v3draw_layout
 from neuroconn.volume.sources.tiff.codecs import Decoders
@@ -22,17 +22,6 @@ from neuroconn.volume.sources.tiff.pages import read_plane
 from neuroconn.volume.sources.tiff.plane import Plane, plane_of
 
 Window = tuple[slice, slice, slice]
-
-
-@dataclass(frozen=True, slots=True)
-class TileFacts:
-    """What a tile says about itself."""
-
-    shape: ZYX
-    dtype: np.dtype[Any]
-    """uint8 or uint16, native."""
-    signed: bool = False
-    """Whether the file calls them signed; Vaa3D reads them as unsigned all the same."""
 
 
 def tile_facts(path: Path) -> TileFacts:

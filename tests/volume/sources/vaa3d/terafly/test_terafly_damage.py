@@ -202,6 +202,22 @@ def test_several_channels_are_refused_by_name(build: Any, write_table: Any, tmp_
         open_source(tmp_path, channel=1)
 
 
+@pytest.mark.parametrize("sign", [".iim.format", "cmap.bin", "CH_00"])
+@pytest.mark.parametrize("table", [True, False], ids=["table", "names"])
+def test_trees_of_several_channels_are_refused(
+    build: Any, tmp_path: Path, sign: str, table: bool
+) -> None:
+    build(tmp_path, table=table)
+    level = tmp_path / LEVEL
+    if sign == "CH_00":
+        (level / sign).mkdir()
+    else:
+        (level / sign).write_text("Vaa3D raw (tiled, 4D)")
+
+    with pytest.raises(VolumeError, match="several channels"):
+        open_source(tmp_path)
+
+
 @pytest.mark.parametrize(
     "rows",
     [

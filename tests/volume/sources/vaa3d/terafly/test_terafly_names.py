@@ -9,8 +9,9 @@ import pytest
 
 from neuroconn.errors import VolumeError
 from neuroconn.geometry import Box
+from neuroconn.vaa3d import named
 from neuroconn.volume.sources import open_source
-from neuroconn.volume.sources.vaa3d import terafly_names
+from neuroconn.volume.sources.vaa3d import terafly
 
 VOLUME = np.random.default_rng(5).integers(0, 65535, (20, 34, 42), dtype=np.uint16)
 SIZES = ((9, 11), (11, 10, 13), (15, 2, 25))
@@ -115,12 +116,46 @@ def test_of_many_tiles_only_the_telling_headers_are_read(
     build: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     files = build(tmp_path, table=False)
-    monkeypatch.setattr(terafly_names, "MANY", 3)
-    read, facts = [], terafly_names.tile_facts
-    monkeypatch.setattr(terafly_names, "tile_facts", lambda p: read.append(p) or facts(p))
+    monkeypatch.setattr(named, "MANY", 3)
+    read, facts = [], terafly.tile_facts
+    monkeypatch.setattr(terafly, "tile_facts", lambda p: read.append(p) or facts(p))
 
     source = open_source(tmp_path)
 
     telling = {(0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 2, 0), (0, 0, 1), (0, 0, 2)}
-    assert sorted(read) == sorted(files[index] for index in telling)
+    assert set(read) == {files[index] for index in telling}
+    np.testing.assert_array_equal(source.read(WHOLE), VOLUME)
+
+
+def test_another_level_tells_the_voxel_size(build: Any, tmp_path: Path) -> None:
+    coarse = VOLUME[::2, ::2, ::2][:10, :17, :21]
+    build(tmp_path, coarse, ((10,), (17,), (21,)), spacing=(4.0, 0.7, 0.7))
+    build(tmp_path, table=False)
+
+    source = open_source(tmp_path)
+
+    assert source.shape == VOLUME.shape
+    assert source.spacing_um == (2.0, 0.35, 0.35)
+    assert source.origin_um == (10.5, 20.25, 30000.5)
+    assert "those of RES(17x21x10)" in source.notes[0]
+
+
+def test_names_that_leave_no_doubt_tell_the_voxel_size(build: Any, tmp_path: Path) -> None:
+    files = build(tmp_path, table=False)  # names count a voxel as a micrometre, from 4572 on
+
+    assert open_source(tmp_path).spacing_um is None  # a few voxels leave too much doubt
+
+    for path in sorted(files.values(), key=str, reverse=True):
+        (y, x), z = path.parent.name.split("_"), path.stem.split("_")[-1]
+        names = [f"{(int(n) - 45720) * 1000 + 45720:08}" for n in (y, x)]
+        folder = tmp_path / LEVEL / names[0] / "_".join(names)
+        folder.mkdir(parents=True, exist_ok=True)
+        path.rename(folder / f"{'_'.join(names)}_{int(z) * 1000:08}.tif")
+    for row in {path.parents[1] for path in files.values()}:
+        shutil.rmtree(row)
+    source = open_source(tmp_path)
+
+    assert source.spacing_um == (1000.0, 1000.0, 1000.0)
+    assert source.origin_um == (0.0, 4572.0, 4572.0)
+    assert "also tell voxel size" in source.notes[0]
     np.testing.assert_array_equal(source.read(WHOLE), VOLUME)

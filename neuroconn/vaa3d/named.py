@@ -11,7 +11,8 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from itertools import accumulate, pairwise, product
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,6 @@ from neuroconn.errors import VolumeError
 from neuroconn.geometry import ZYX, Box
 from neuroconn.vaa3d.mdata import Block, Column, TileTable
 from neuroconn.vaa3d.tiles import STACKS
-from neuroconn.volume.sources.vaa3d.terafly_tiles import TileFacts, tile_facts
 
 MANY = 1000
 """Tiles whose headers are all read before a conversion; of more, those that tell the others."""
@@ -34,6 +34,17 @@ _Grid = list[list[list[Path]]]
 """Tiles by row, column and block."""
 _Sizes = tuple[list[int], list[int], list[int]]
 """Sizes of tiles along z, y and x."""
+
+
+@dataclass(frozen=True, slots=True)
+class TileFacts:
+    """What a tile says about itself."""
+
+    shape: ZYX
+    dtype: np.dtype[Any]
+    """uint8 or uint16, native."""
+    signed: bool = False
+    """Whether the file calls them signed; Vaa3D reads them as unsigned all the same."""
 
 
 def named_shape(folder: Path) -> ZYX | None:
@@ -51,13 +62,15 @@ def named_shape(folder: Path) -> ZYX | None:
     return z, y, x
 
 
-def table_from_names(folder: Path) -> TileTable:
+def table_from_names(folder: Path, tile_facts: Callable[[Path], TileFacts]) -> TileTable:
     """Lay out a level by the order of its names and the headers of its tiles.
 
     Parameters
     ----------
     folder : Path
         A ``RES(...)`` folder.
+    tile_facts : callable
+        Says what a tile's header says, or raises :class:`VolumeError`.
 
     Returns
     -------
