@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from neuroconn.cli import markers as clicking
 from neuroconn.cli.address import AddressType
 
 METRICS = ("voxel", "ccq", "cldice", "betti", "erl", "breaks", "tlts", "apls")
@@ -86,14 +87,18 @@ def _progress(done: int, blocks: int) -> None:
     "--window", default=64, show_default=True, help="Edge of the windows of Betti numbers."
 )
 @click.option("--chunk", type=int, help="Edge of the chunks for breaks; else the map's own.")
-@click.option("--seed", default=0, show_default=True, help="Of the paths that are sampled.")
+@click.option(
+    "--seed", default=0, show_default=True, help="Of the paths, or clicks, that are drawn."
+)
 @click.option("--label", type=int, help="Value of neurites in a labelled volume; else all but 0.")
 @click.option("--ignore", type=int, help="Value of voxels nobody labelled.")
 @click.option("--planes", is_flag=True, help="Score each labelled plane on its own, in 2D.")
+@clicking.options
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.pass_context
 def command(
     context: click.Context,
+    /,
     prediction: Path | str,
     truth: tuple[Path, ...],
     threshold: float,
@@ -110,14 +115,23 @@ def command(
     label: int | None,
     ignore: int | None,
     planes: bool,
+    markers: bool,
     as_json: bool,
+    **_: Any,
 ) -> None:
     """Score the distance map or tracing PREDICTION against TRUTH.
 
     TRUTH is SWC files (or a folder of them), or a labelled TIFF or OME-Zarr volume. Printed are
     how well lines and voxels agree, and what became of connections: splits, merges, omissions,
     paths, and whether neurites break where chunks meet. Two SWC files are compared as lines.
+
+    With --markers it is said how often a click in Vaa3D lands on a neurite, from any side: in the
+    --brain as it is, and in the overlays of it and PREDICTION that `neuroconn export` writes.
     """
+    if markers:
+        clicking.run(context, context.params)
+        return
+    clicking.check(context, markers=False)
     # Imported here so that `neuroconn --help` does not wait for zarr.
     from neuroconn.evaluation import evaluate
 

@@ -19,6 +19,9 @@ class OverlaySettings(Settings):
     factor: float = Field(default=2.0, ge=0, le=1000)
     """Weight of the distance map against the image; 0 shows the image alone. Background reaches
     1/(1 + factor) of full brightness: set the tracing threshold about there."""
+    image: float = Field(default=1.0, ge=0, le=1)
+    """Weight of the image where there is a prediction; 0 shows the prediction alone. Where nobody
+    looked the image keeps its 1/(1 + factor), so that what is left to explore stays in sight."""
     low_percentile: float = Field(default=1.0, ge=0, lt=100)
     """Percentile of the brain's intensities shown as black."""
     high_percentile: float = Field(default=99.9, gt=0, le=100)
@@ -38,4 +41,10 @@ class OverlaySettings(Settings):
     def _percentiles_rise(self) -> OverlaySettings:
         if self.low_percentile >= self.high_percentile:
             raise ValueError("low_percentile must lie below high_percentile")
+        return self
+
+    @model_validator(mode="after")
+    def _something_shows(self) -> OverlaySettings:
+        if not self.image + self.factor:
+            raise ValueError("image and factor are both 0, so nothing would show")
         return self

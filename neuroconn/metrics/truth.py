@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuroconn.annotation import Forest, Graph, Units, read_forest, render
+from neuroconn.annotation.placement import TRACINGS
 from neuroconn.errors import UsageError, VolumeError
 from neuroconn.geometry import ZYX, Box, ChunkGrid, Frame
 from neuroconn.metrics.along import subdivide
@@ -19,7 +20,6 @@ from neuroconn.metrics.skeleton import skeleton
 from neuroconn.metrics.skeleton_graph import voxel_graph
 from neuroconn.volume.sources import Source, open_source
 
-_TRACINGS = {".swc", ".eswc"}
 _STRIDE = 4.0
 _CONTEXT = 32
 """Voxels around a block for thinning: a mask cut at its face loses about its radius there."""
@@ -221,5 +221,5 @@ def _um(spacing: tuple[float, float, float]) -> str:
 def is_tracing(path: Path) -> bool:
     """Whether a path is an SWC file, or a folder of them."""
     if path.is_dir():
-        return any(p.suffix.lower() in _TRACINGS for p in path.iterdir())
-    return path.suffix.lower() in _TRACINGS
+        return any(p.suffix.lower() in TRACINGS for p in path.iterdir())
+    return path.suffix.lower() in TRACINGS

@@ -50,7 +50,8 @@ def overlay(
 
     With nearness ``p = (1 - min(d, clip) / clip) ** power`` and brightness
     ``n = (raw - low) / (high - low)``, cut to 0..1, a voxel is
-    ``peak * (n + factor * p) / (1 + factor)``, rounded.
+    ``peak * (image * n + factor * p) / (image + factor)``, rounded. Where nobody looked it is
+    ``peak * n / (1 + factor)``, or 0: what the image has in the usual overlay, with ``image = 1``.
 
     Parameters
     ----------
@@ -86,13 +87,32 @@ def overlay(
     top = int(np.iinfo(kind).max) if peak is None else peak
     values = np.empty(raw.shape, dtype=kind)
     for z in range(len(raw)):  # plane by plane: float64 temporaries stay small
-        near = nearness(distance[z], settings)
-        mixed = brightness(raw[z], window) + settings.factor * near
-        plane = np.floor(top * mixed / (1 + settings.factor) + 0.5)
-        if unexplored == "null":
-            plane[np.isnan(distance[z])] = 0
-        values[z] = plane
+        values[z] = _mixed(raw[z], distance[z], settings, window, top, unexplored)
     return values
+
+
+def formula(settings: OverlaySettings, window: Window, peak: int, unexplored: Unexplored) -> str:
+    """Say in one line how voxels are made, with all constants, for the record of an export.
+
+    Examples
+    --------
+    >>> value, _, rest = formula(OverlaySettings(), Window(10, 90), 255, "null").partition(", n = ")
+    >>> value
+    'floor(255 * (1 * n + 2 * p) / 3 + 0.5)'
+    >>> rest
+    'clip((raw - 10) / 80, 0, 1), p = (1 - clip(distance, 0, 6) / 6) ** 2; 0 where nobody looked'
+    """
+    s, span = settings, window.high - window.low
+    near = f"p = (1 - clip(distance, 0, {s.clip:g}) / {s.clip:g}) ** {s.power:g}"
+    bright = f"n = clip((raw - {window.low:g}) / {span:g}, 0, 1)"
+    if s.colour == "rgb":
+        value, dim = "red = blue = floor(255 * n + 0.5), green = floor(255 * p + 0.5)", "green = 0"
+    else:
+        value = (
+            f"floor({peak} * ({s.image:g} * n + {s.factor:g} * p) / {s.image + s.factor:g} + 0.5)"
+        )
+        dim = f"floor({peak} * n / {1 + s.factor:g} + 0.5)"
+    return f"{value}, {bright}, {near}; {'0' if unexplored == 'null' else dim} where nobody looked"
 
 
 def rgb(
@@ -140,6 +160,25 @@ def brightness(raw: NDArray[Any], window: Window) -> NDArray[np.float64]:
     """Return raw intensity as 0 (at ``window.low`` and below) to 1 (at ``window.high``)."""
     span = window.high - window.low
     return np.clip((raw.astype(np.float64) - window.low) / span, 0, 1)
+
+
+def _mixed(
+    raw: NDArray[Any],
+    distance: NDArray[np.floating[Any]],
+    settings: OverlaySettings,
+    window: Window,
+    peak: int,
+    unexplored: Unexplored,
+) -> NDArray[np.float64]:
+    """Overlay of one plane, rounded."""
+    bright, absent = brightness(raw, window), np.isnan(distance)
+    mixed = settings.image * bright + settings.factor * nearness(distance, settings)
+    plane = peak * mixed / (settings.image + settings.factor)
+    if unexplored == "null":
+        plane[absent] = 0
+    elif settings.image != 1:
+        plane[absent] = peak * bright[absent] / (1 + settings.factor)
+    return np.floor(plane + 0.5)
 
 
 def avoid_powers_of_two(values: NDArray[Any]) -> NDArray[Any]:

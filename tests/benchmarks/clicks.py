@@ -1,9 +1,9 @@
 """Does a click land on a neurite? The shipped model's overlays against the brain as it is.
 
-``python tests/benchmarks/clicks.py`` prints the tables of ``docs/clicks.md``; with ``--figures
-FOLDER`` it also draws its pictures. About a minute and a half on one core::
+``python tests/benchmarks/clicks.py`` prints the tables of ``docs/clicks.md``, in about a minute and
+a half on one core. After a change of the model this puts new ones and their pictures in place::
 
-    python tests/benchmarks/clicks.py --figures docs/pictures
+    python tests/benchmarks/clicks.py --page docs/clicks.md --figures docs/pictures
 
 Four scenes, clicked as ``neuroconn evaluate --markers`` does:
 
@@ -63,6 +63,7 @@ from neuroconn.volume.statistics import intensity_statistics, voxel_histogram
 BLOBS = 60 / np.prod(SHAPE)
 """Cells a voxel."""
 CLICKS = Clicks()
+TABLES_FOLLOW = "<!-- written by tests/benchmarks/clicks.py -->"
 _RIDGE, _LONGEST = 3.0, 60
 """A line of the ridge filter: so far above the noise of light, at least so many voxels."""
 
@@ -118,6 +119,8 @@ class Table:
 
     title: str
     scores: MarkerScores
+    picture: str = ""
+    """Name of its picture, if it has one."""
 
     def __str__(self) -> str:
         return f"{self.title}\n{self.scores}\n"
@@ -128,7 +131,8 @@ def phantoms(name: str, predict: Predict, presets: Sequence[str]) -> Iterable[Ta
     make, count = SCENES[name]
     drawn = [make(number) for number in range(count)]
     maps = [predict(phantom.image()) for phantom in drawn]
-    yield Table(f"{name}, map of the model", pooled(drawn, maps, presets))
+    picture = "clicks-phantom.png" if name == "gaps and blobs" else ""
+    yield Table(f"{name}, map of the model", pooled(drawn, maps, presets), picture)
     if name == "reference":
         true = [phantom.distance(clip=10.0) for phantom in drawn]
         yield Table(f"{name}, true map", pooled(drawn, true, presets))
@@ -149,7 +153,7 @@ def pooled(
             stored(distance),
             graph,
             random_rays(aims, SHAPE, rng, jitter=CLICKS.jitter),
-            {name: (_settings(name), window(raw, _settings(name))) for name in presets},
+            {Path(name).stem: (_settings(name), window(raw, _settings(name))) for name in presets},
             example=USUAL,
         )
         parts.append(landed)
@@ -186,11 +190,14 @@ def sample(model: str, folder: Path, presets: Sequence[str]) -> Iterable[Table]:
     traced, ridges = folder / "traced.swc", folder / "ridges.swc"
     trace(distance, traced, units="voxel")
     write_swc(ridges, ridge_lines(brain))
-    for title, truth in (("lines of a ridge filter", ridges), ("lines of the model", traced)):
+    for title, truth, picture in (
+        ("lines of a ridge filter", ridges, "clicks-sample.png"),
+        ("lines of the model", traced, ""),
+    ):
         scores = evaluate_markers(
             distance, truth, brain, presets=presets, example=USUAL, units="voxel"
         )
-        yield Table(f"sample, {title}", scores)
+        yield Table(f"sample, {title}", scores, picture)
 
 
 def ridge_lines(brain: Path) -> Forest:
@@ -231,7 +238,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Click everywhere, print tables or one JSON object, draw."""
     options = parse(arguments)
     predict = predictor(options.model, threads=options.threads)
-    found = {}
+    found: dict[str, object] = {}
+    words: list[str] = []
     with tempfile.TemporaryDirectory() as folder:
         for scene in options.scene:
             if scene == "sample":
@@ -240,22 +248,34 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 tables = phantoms(scene, predict, options.preset)
             for table in tables:
                 found[table.title] = table.scores.as_dict()
+                words.append(str(table))
                 if not options.json:
                     print(table, flush=True)
-                if options.figures is not None and table.scores.example is not None:
+                if options.figures is not None and table.picture:
                     draw(options.figures, table)
     if options.json:
         print(json.dumps(found))
+    if options.page is not None:
+        options.page.write_text(put_into(options.page.read_text(), "\n".join(words)))
     return 0
 
 
 def draw(folder: Path, table: Table) -> None:
     """Draw the first view of a table."""
     folder.mkdir(parents=True, exist_ok=True)
-    name = table.title.replace(",", "").replace(" ", "-")
-    example = table.scores.example
-    if example is not None:
-        save_png(folder / f"clicks-{name}.png", draw_clicks(example))
+    if table.scores.example is not None:
+        save_png(folder / table.picture, draw_clicks(table.scores.example))
+
+
+def put_into(page: str, tables: str) -> str:
+    """Replace the tables of a page: its first block of text after a line that says they follow."""
+    before, line, rest = page.partition(TABLES_FOLLOW)
+    if not line:
+        raise ValueError(
+            f"the page has no line {TABLES_FOLLOW!r}, so nobody knows where to put them"
+        )
+    _, _, after = rest.partition("```text\n")
+    return f"{before}{line}\n\n```text\n{tables.rstrip()}\n```{after.partition('```')[2]}"
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -270,6 +290,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--preset", nargs="+", default=grey, help="names or YAML files")
     parser.add_argument("--threads", type=int, default=1, help="threads of torch")
     parser.add_argument("--figures", type=Path, help="folder for pictures")
+    parser.add_argument("--page", type=Path, help="Markdown page to put the tables into")
     parser.add_argument("--json", action="store_true", help="one object on stdout")
     return parser.parse_args(arguments)
 

@@ -13,7 +13,14 @@ from neuroconn.config import find_preset, list_presets
 from neuroconn.config.base import read_settings
 from neuroconn.config.overlay import OverlaySettings
 from neuroconn.errors import ConfigError, UsageError
-from neuroconn.vaa3d.overlay import Window, avoid_powers_of_two, overlay, rgb
+from neuroconn.vaa3d.overlay import (
+    Unexplored,
+    Window,
+    avoid_powers_of_two,
+    formula,
+    overlay,
+    rgb,
+)
 
 UNIT = Window(0, 1000)
 DEFAULT = OverlaySettings()
@@ -86,9 +93,11 @@ def test_a_voxel_does_not_know_its_tile(
     np.testing.assert_array_equal(alone, whole[tile])
 
 
-@given(near=st.floats(0, 15), step=st.floats(0, 5), n=st.floats(0, 1))
-def test_nearer_is_never_darker(near: float, step: float, n: float) -> None:
-    assert one(n, near) >= one(n, near + step)
+@given(near=st.floats(0, 15), step=st.floats(0, 5), n=st.floats(0, 1), image=st.floats(0, 1))
+def test_nearer_is_never_darker(near: float, step: float, n: float, image: float) -> None:
+    chosen = OverlaySettings(image=image)
+
+    assert one(n, near, chosen) >= one(n, near + step, chosen)
 
 
 def test_colours_carry_image_and_distance_apart() -> None:
@@ -140,15 +149,73 @@ def test_shapes_must_agree() -> None:
         overlay(np.zeros((2, 2, 2)), np.zeros((2, 2, 3)), DEFAULT, UNIT)
 
 
-def test_the_five_presets_of_the_report_differ_as_named() -> None:
+def test_replace_shows_the_prediction_alone() -> None:
+    alone = OverlaySettings(image=0)
+
+    assert one(1, 0, alone) == one(0, 0, alone) == 65535
+    assert one(1, 6, alone) == one(0, 60, alone) == 0
+    assert one(0.5, 3, alone, dtype=np.uint8) == 64  # (1 - 3/6) ** 2 of 255
+
+
+def test_where_nobody_looked_replace_shows_what_the_overlay_does() -> None:
+    alone = OverlaySettings(image=0)
+
+    assert one(0.2, np.nan, alone) == one(0.2, np.nan) == 4369
+    assert one(0.2, np.nan, alone, unexplored="null") == 0
+
+
+def test_weights_count_against_each_other() -> None:
+    assert one(1, 60, OverlaySettings(image=0.5, factor=0.5)) == 32768
+    assert one(0, 0, OverlaySettings(image=0.5, factor=0.5)) == 32768
+    assert one(1, 60, OverlaySettings(image=0.5, factor=0)) == 65535
+
+
+@pytest.mark.parametrize("unexplored", ["raw", "null"])
+@pytest.mark.parametrize(
+    "chosen", [DEFAULT, OverlaySettings(image=0), OverlaySettings(clip=10, power=1, image=0.25)]
+)
+def test_the_recorded_formula_gives_the_recorded_voxels(
+    chosen: OverlaySettings, unexplored: Unexplored
+) -> None:
+    rng = np.random.default_rng(0)
+    raw = rng.integers(0, 1200, (3, 4, 5)).astype(np.uint16)
+    distance = rng.random(raw.shape) * 12
+    distance[0, 0] = np.nan
+
+    words = formula(chosen, UNIT, 32767, unexplored)
+
+    looked, _, dim = words.removesuffix(" where nobody looked").rpartition("; ")
+    value, bright, near = looked.split(", n = ")[0], *looked.split(", n = ")[1].split(", p = ")
+    known: dict[str, object] = {"clip": np.clip, "floor": np.floor, "raw": raw.astype(float)}
+    known |= {"distance": distance}
+    known |= {"n": eval(bright, known), "p": eval(near, known)}
+    expected = np.where(np.isnan(distance), eval(dim, known), eval(value, known))
+    found = overlay(raw, distance, chosen, UNIT, peak=32767, unexplored=unexplored)
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_the_formula_of_colours_names_each_of_them() -> None:
+    words = formula(OverlaySettings(colour="rgb"), UNIT, 255, "raw")
+
+    assert words.startswith("red = blue = floor(255 * n + 0.5), green = floor(255 * p + 0.5)")
+    assert words.endswith("green = 0 where nobody looked")
+
+
+def test_an_overlay_of_nothing_is_an_error() -> None:
+    with pytest.raises(ConfigError, match="nothing would show"):
+        read_settings(OverlaySettings, find_preset("overlay", "plain"), "image=0")
+
+
+def test_the_presets_differ_as_named() -> None:
     found = {
         name: read_settings(OverlaySettings, find_preset("overlay", name))
         for name in list_presets("overlay")["overlay"]
     }
 
-    assert set(found) == {"plain", "clip-10", "clip-6", "clip-6-power-2", "rgb"}
+    assert set(found) == {"plain", "clip-10", "clip-6", "clip-6-power-2", "replace", "rgb"}
     assert found["clip-6-power-2"] == DEFAULT
     assert found["plain"].factor == 0
+    assert (found["replace"].image, found["replace"].factor) == (0, DEFAULT.factor)
     assert (found["clip-10"].clip, found["clip-10"].power) == (10, 1)
     assert (found["clip-6"].clip, found["clip-6"].power) == (6, 1)
     assert found["rgb"].colour == "rgb"
