@@ -14,6 +14,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from neuroconn.annotation.ano import linked
 from neuroconn.annotation.forest import Forest, concatenate
 from neuroconn.annotation.swc import read_swc
 from neuroconn.errors import AnnotationError, UsageError
@@ -21,6 +22,9 @@ from neuroconn.geometry import ZYX, Frame
 
 Units: TypeAlias = Literal["um", "voxel"] | float
 """Of an SWC: µm, voxels of level 0, or how many µm make one unit."""
+
+TRACINGS = frozenset({".swc", ".eswc", ".ano"})
+"""Suffixes of files that hold traced neurites."""
 
 INSIDE_AT_LEAST = 0.95
 """Share of the nodes that must lie in the volume; tracings may leave a cropped brain."""
@@ -42,7 +46,7 @@ def read_forest(
     Parameters
     ----------
     paths : path or paths
-        SWC or ESWC files; a folder stands for those in it.
+        SWC, ESWC or ANO files; a folder stands for those in it.
     units : {"um", "voxel"} or float
         What the files count in; a number is µm per SWC unit (25 for the CCF archives).
     frame : Frame
@@ -108,25 +112,45 @@ def place(
 
 
 def swc_files(paths: str | Path | Iterable[str | Path]) -> list[Path]:
-    """List the files meant: files as given, folders by the SWC and ESWC files in them, sorted.
+    """List the files meant.
+
+    Files are taken as given, and folders for the tracings in them, sorted. An ``.ano``, TeraFly's
+    annotation set, stands for the tracing that it names; in a folder that is counted once.
 
     Raises
     ------
     AnnotationError
-        If a path does not exist, or nothing is found.
+        If a path does not exist, an ``.ano`` names no tracing, or nothing is found.
     """
     given = [paths] if isinstance(paths, str | Path) else list(paths)
     found: list[Path] = []
     for path in map(Path, given):
         if not path.exists():
             raise AnnotationError(f"there is no annotation {path}")
-        inside = sorted(p for p in path.glob("*") if p.suffix.lower() in {".swc", ".eswc"})
+        inside = _tracings_in(path) if path.is_dir() else []
         if path.is_dir() and not inside:
-            raise AnnotationError(f"the folder {path} holds no .swc or .eswc file")
-        found += inside if path.is_dir() else [path]
+            raise AnnotationError(f"the folder {path} holds no .swc, .eswc or .ano file")
+        found += inside if path.is_dir() else [_tracing_of(path)]
     if not found:
         raise AnnotationError("no annotation is given: name at least one SWC file")
     return found
+
+
+def _tracings_in(folder: Path) -> list[Path]:
+    files = sorted(p for p in folder.glob("*") if p.suffix.lower() in TRACINGS)
+    plain = [p for p in files if p.suffix.lower() != ".ano"]
+    known = {p.resolve() for p in plain}
+    named = [linked(p).tracing for p in files if p.suffix.lower() == ".ano"]
+    return plain + [p for p in named if p is not None and p.resolve() not in known]
+
+
+def _tracing_of(path: Path) -> Path:
+    if path.suffix.lower() != ".ano":
+        return path
+    tracing = linked(path).tracing
+    if tracing is None:
+        raise AnnotationError(f"{path} names no SWCFILE: it holds points, and no traced neurite")
+    return tracing
 
 
 def reorder(forest: Forest, axes: str) -> Forest:

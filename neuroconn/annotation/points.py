@@ -1,7 +1,7 @@
-"""Lists of points: Vaa3D's markers and apo files, CSV, and the nodes of an SWC.
+"""Lists of points: where markers, apo files, CSV and the nodes of tracings lie, and nothing else.
 
-All are voxels of level 0, (z, y, x) and 0-based in memory. On disk a ``.marker`` counts from 1 and
-goes x, y, z; an ``.apo`` goes z, x, y and is taken to count from 0, as Vaa3D's SWC does.
+All are voxels of level 0, (z, y, x) and 0-based in memory; `neuroconn.annotation.landmarks` says
+how they are counted on disk.
 """
 
 from __future__ import annotations
@@ -12,25 +12,34 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from neuroconn.annotation.ano import linked
+from neuroconn.annotation.landmarks import (
+    RED,
+    ApoBase,
+    Landmark,
+    apo_place,
+    marker_place,
+    marker_rows,
+    write_landmarks,
+)
+from neuroconn.annotation.rows import read_rows
 from neuroconn.annotation.swc import read_swc
 from neuroconn.errors import AnnotationError
 
-_MARKER_HEADER = "##x,y,z,radius,shape,name,comment, color_r,color_g,color_b"
-_APO_HEADER = (
-    "##n,orderinfo,name,comment,z,x,y, pixmax,intensity,sdev,volsize,mass,,,, "
-    "color_r,color_g,color_b"
-)
-_RED = (255, 0, 0)
+Place = tuple[float, float, float]
 
 
-def read_points(path: str | Path) -> NDArray[np.float64]:
-    """Read points from a ``.marker``, ``.apo``, ``.csv``, ``.swc`` or ``.eswc`` file.
+def read_points(path: str | Path, *, apo_base: ApoBase = 0) -> NDArray[np.float64]:
+    """Read points from a ``.marker``, ``.apo``, ``.csv``, ``.swc``, ``.eswc`` or ``.ano`` file.
 
     Parameters
     ----------
     path : str or Path
         The suffix says the format. A CSV has a header that names ``z``, ``y`` and ``x`` in any
-        order; other columns are ignored. Of an SWC the nodes are taken, as voxels.
+        order; other columns are ignored. Of an SWC the nodes are taken, as voxels; of an ``.ano``,
+        a TeraFly annotation set, its points and then the nodes of its tracing.
+    apo_base : 0 or 1, optional
+        What an ``.apo`` calls the first voxel along an axis.
 
     Returns
     -------
@@ -43,22 +52,44 @@ def read_points(path: str | Path) -> NDArray[np.float64]:
         If the file cannot be read or holds no point; the message names line and value.
     """
     path = Path(path)
+    marks, nodes = read_marks_and_nodes(path, apo_base=apo_base)
+    points = np.concatenate([marks, nodes])
+    if not len(points):
+        raise AnnotationError(f"{path} holds no points")
+    return points
+
+
+def read_marks_and_nodes(
+    path: Path, *, apo_base: ApoBase = 0
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Read what `read_points` does, apart: places that were marked, and nodes of tracings.
+
+    Returns
+    -------
+    (marks, nodes)
+        (n, 3) and (m, 3) voxels; either may be empty.
+    """
     suffix = path.suffix.lower()
-    if suffix in {".swc", ".eswc"}:
-        return read_swc(path).positions
-    readers: dict[str, Callable[[Path], list[list[float]]]] = {
-        ".marker": _read_marker,
-        ".apo": _read_apo,
+    if suffix in (".swc", ".eswc"):
+        return np.empty((0, 3)), read_swc(path).positions
+    if suffix == ".ano":
+        set_ = linked(path)
+        marks = [] if set_.points is None else _read_apo(set_.points, apo_base)
+        nodes = np.empty((0, 3))
+        if set_.tracing is not None:
+            nodes = read_swc(set_.tracing, empty=True).positions
+        return _array(marks), nodes
+    readers: dict[str, Callable[[Path], list[Place]]] = {
+        ".marker": lambda p: [marker_place(row) for row in marker_rows(p)],
+        ".apo": lambda p: _read_apo(p, apo_base),
         ".csv": _read_csv,
     }
     if suffix not in readers:
         raise AnnotationError(
-            f"{path}: points are read from .marker, .apo, .csv, .swc and .eswc, not {suffix!r}"
+            f"{path}: points are read from .marker, .apo, .csv, .swc, .eswc and .ano, "
+            f"not {suffix!r}"
         )
-    points = readers[suffix](path)
-    if not points:
-        raise AnnotationError(f"{path} holds no points")
-    return np.asarray(points, dtype=np.float64)
+    return _array(readers[suffix](path)), np.empty((0, 3))
 
 
 def write_marker(
@@ -66,7 +97,7 @@ def write_marker(
     points: ArrayLike,
     *,
     names: Sequence[str] | None = None,
-    color: tuple[int, int, int] = _RED,
+    color: tuple[int, int, int] = RED,
 ) -> None:
     """Write (n, 3) voxels (z, y, x) as a Vaa3D ``.marker`` file, rounded to 1/1000 voxel.
 
@@ -75,13 +106,7 @@ def write_marker(
     ValueError
         If a name holds a comma or a line break, which would shift its columns.
     """
-    voxels, labels = _checked(points, names)
-    red, green, blue = color
-    rows = [
-        f"{x + 1:5.3f}, {y + 1:5.3f}, {z + 1:5.3f}, {0:5.3f}, 1, {name}, , {red},{green},{blue}"
-        for (z, y, x), name in zip(voxels, labels, strict=True)
-    ]
-    _write(Path(path), _MARKER_HEADER, rows)
+    write_landmarks(_called(path, ".marker"), _landmarks(points, names, color, 0.0))
 
 
 def write_apo(
@@ -89,8 +114,9 @@ def write_apo(
     points: ArrayLike,
     *,
     names: Sequence[str] | None = None,
-    color: tuple[int, int, int] = _RED,
+    color: tuple[int, int, int] = RED,
     volume: float = 50.0,
+    apo_base: ApoBase = 0,
 ) -> None:
     """Write (n, 3) voxels (z, y, x) as a Vaa3D ``.apo`` point cloud, rounded to 1/1000 voxel.
 
@@ -106,95 +132,62 @@ def write_apo(
         0 to 255.
     volume : float, optional
         ``volsize``, from which Vaa3D takes how large to draw the point.
+    apo_base : 0 or 1, optional
+        What the file calls the first voxel along an axis.
 
     Raises
     ------
     ValueError
         If a name holds a comma or a line break, which would shift its columns.
     """
-    voxels, labels = _checked(points, names)
-    red, green, blue = color
-    rows = [
-        f"{n}, , {name},, {z:5.3f},{x:5.3f},{y:5.3f}, "
-        f"{0:5.3f},{0:5.3f},{0:5.3f},{volume:5.3f},{0:5.3f},,,,{red},{green},{blue}"
-        for n, ((z, y, x), name) in enumerate(zip(voxels, labels, strict=True), 1)
-    ]
-    _write(Path(path), _APO_HEADER, rows)
+    marks = _landmarks(points, names, color, volume)
+    write_landmarks(_called(path, ".apo"), marks, apo_base=apo_base)
 
 
-def _read_marker(path: Path) -> list[list[float]]:
-    rows = [row for row in _rows(path) if not row[1][0].lower().startswith("x")]
-    return [[v - 1 for v in _pick(path, row, (2, 1, 0))] for row in rows]
+def _read_apo(path: Path, base: ApoBase) -> list[Place]:
+    return [apo_place(row, base) for row in read_rows(path)]
 
 
-def _read_apo(path: Path) -> list[list[float]]:
-    return [_pick(path, row, (4, 6, 5)) for row in _rows(path)]
-
-
-def _read_csv(path: Path) -> list[list[float]]:
+def _read_csv(path: Path) -> list[Place]:
     # Where a comma marks decimals, spreadsheets separate fields by semicolons.
-    rows = _rows(path, ",;\t")
-    header = [name.strip("\"'").lower() for name in rows[0][1]] if rows else []
+    rows = read_rows(path, ",;\t")
+    header = [name.strip("\"'").lower() for name in rows[0].fields] if rows else []
     if not {"z", "y", "x"} <= set(header):
         raise AnnotationError(
             f"{path} needs a header that names z, y and x, in voxels: "
             f"without it nobody knows the order. Its first line is {','.join(header)!r}"
         )
     columns = [header.index(axis) for axis in "zyx"]
-    return [_pick(path, row, columns) for row in rows[1:]]
+    return [_triple(row.numbers(columns)) for row in rows[1:]]
 
 
-def _rows(path: Path, separators: str = ",") -> list[tuple[int, list[str]]]:
-    """Line number and fields of every line that is no comment.
-
-    They are separated by the first of ``separators`` that the first line holds.
-    """
-    try:
-        text = path.read_bytes().decode("utf-8-sig", errors="replace")
-    except OSError as error:
-        raise AnnotationError(f"cannot read {path}: {error.strerror or error}") from None
-    numbered = enumerate(text.replace("\r\n", "\n").replace("\r", "\n").split("\n"), 1)
-    lines = [(n, line) for n, line in numbered if line.strip() and line.lstrip()[0] != "#"]
-    first = lines[0][1] if lines else ""
-    between = next((s for s in separators if s in first), separators[0])
-    return [(n, [word.strip() for word in line.split(between)]) for n, line in lines]
-
-
-def _pick(path: Path, row: tuple[int, list[str]], columns: Sequence[int]) -> list[float]:
-    line, words = row
-    if len(words) <= max(columns):
-        raise AnnotationError(
-            f"{path}, line {line}: {len(words)} fields where at least {max(columns) + 1} "
-            "separated by commas are needed"
-        )
-    values = []
-    for column in columns:
-        try:
-            value = float(words[column])
-        except ValueError:
-            value = np.nan
-        if not np.isfinite(value):
-            raise AnnotationError(
-                f"{path}, line {line}, field {column + 1}: {words[column]!r} is no coordinate"
-            )
-        values.append(value)
-    return values
-
-
-def _checked(
-    points: ArrayLike, names: Sequence[str] | None
-) -> tuple[list[list[float]], Sequence[str]]:
+def _landmarks(
+    points: ArrayLike,
+    names: Sequence[str] | None,
+    color: tuple[int, int, int],
+    volume: float,
+) -> list[Landmark]:
     voxels = np.asarray(points, dtype=np.float64).reshape(-1, 3)
     labels = [""] * len(voxels) if names is None else names
     if len(labels) != len(voxels):
         raise ValueError(f"{len(voxels)} points need as many names, got {len(labels)}")
-    if not np.isfinite(voxels).all():
-        raise ValueError("points must be finite")
-    for name in labels:
-        if set(name) & set(",\r\n"):
-            raise ValueError(f"a name cannot hold a comma or a line break, got {name!r}")
-    return voxels.tolist(), labels
+    return [
+        Landmark(_triple(voxel), name, color=color, volume=volume)
+        for voxel, name in zip(voxels.tolist(), labels, strict=True)
+    ]
 
 
-def _write(path: Path, header: str, rows: list[str]) -> None:
-    path.write_text("\n".join([header, *rows]) + "\n", encoding="utf-8", newline="\n")
+def _called(path: str | Path, suffix: str) -> Path:
+    path = Path(path)
+    if path.suffix.lower() != suffix:
+        raise AnnotationError(f"{path}: Vaa3D knows the format by its name: call it *{suffix}")
+    return path
+
+
+def _triple(values: Sequence[float]) -> Place:
+    z, y, x = values
+    return z, y, x
+
+
+def _array(places: Sequence[Place]) -> NDArray[np.float64]:
+    return np.asarray(places, dtype=np.float64).reshape(-1, 3)

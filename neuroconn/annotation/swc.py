@@ -9,7 +9,7 @@ chain of a million nodes is read in seconds.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuroconn.annotation.forest import Forest
+from neuroconn.annotation.rows import read_lines, write_lines
 from neuroconn.errors import AnnotationError
 
 logger = logging.getLogger(__name__)
@@ -39,7 +40,7 @@ class _Table:
         return AnnotationError(f"{self.path}, line {self.lines[row]} (id {name}): {why}")
 
 
-def read_swc(path: str | Path, *, repair: bool = False) -> Forest:
+def read_swc(path: str | Path, *, repair: bool = False, empty: bool = False) -> Forest:
     """Read an SWC or ESWC file.
 
     Parameters
@@ -48,6 +49,8 @@ def read_swc(path: str | Path, *, repair: bool = False) -> Forest:
         Text in UTF-8 (a byte order mark is fine); columns beyond the seventh are ignored.
     repair : bool, optional
         Take a negative radius for 0, with a warning, instead of refusing the file.
+    empty : bool, optional
+        Take a file without nodes for an empty forest, instead of refusing it.
 
     Returns
     -------
@@ -59,7 +62,10 @@ def read_swc(path: str | Path, *, repair: bool = False) -> Forest:
     AnnotationError
         If the file is not a forest; the message names line, id and value.
     """
-    table = _parse(Path(path))
+    lines, rows = _rows(Path(path))
+    if empty and not rows:
+        return Forest(np.empty((0, 3)), np.empty(0, dtype=np.int64))
+    table = _parse(Path(path), lines, rows)
     _check_numbers(table)
     radii = _radii(table, repair)
     parents = _parents(table)
@@ -92,19 +98,32 @@ def write_swc(
     notes : sequence of str, optional
         More lines for the header.
     """
+    lines = [*header_lines(name, comment, notes), "##n,type,x,y,z,radius,parent"]
+    write_lines(Path(path), [*lines, *node_rows(forest)])
+
+
+def header_lines(name: str, comment: str, notes: Sequence[str]) -> list[str]:
+    """Return the first lines of an SWC; line breaks become blanks."""
+    return [
+        f"#name {' '.join(name.split())}".rstrip(),
+        f"#comment {' '.join(comment.split())}".rstrip(),
+        *(f"# {' '.join(note.split())}" for note in notes),
+    ]
+
+
+def node_rows(forest: Forest) -> Iterator[str]:
+    """Yield the rows of an SWC; nodes are called 1, 2, 3, ..."""
     columns = [np.arange(1, len(forest) + 1).tolist(), forest.kinds.tolist()]
     numbers = [[_number(v) for v in forest.positions[:, axis].tolist()] for axis in (2, 1, 0)]
     numbers.append([_number(v) for v in forest.radii.tolist()])
     parents = np.where(forest.parents < 0, -1, forest.parents + 1).tolist()
-    rows = zip(*columns, *numbers, parents, strict=True)
-    header = [
-        f"#name {' '.join(name.split())}".rstrip(),
-        f"#comment {' '.join(comment.split())}".rstrip(),
-        *(f"# {' '.join(note.split())}" for note in notes),
-        "##n,type,x,y,z,radius,parent",
-    ]
-    text = "\n".join([*header, *(" ".join(map(str, row)) for row in rows)])
-    Path(path).write_text(text + "\n", encoding="utf-8", newline="\n")
+    return (" ".join(map(str, row)) for row in zip(*columns, *numbers, parents, strict=True))
+
+
+def split_nodes(path: Path) -> tuple[list[int], list[list[str]]]:
+    """Line number and words of every node, those beyond the seventh too."""
+    lines, rows = _rows(path)
+    return lines, [row.split() for row in rows]
 
 
 def _number(value: float) -> str:
@@ -112,17 +131,17 @@ def _number(value: float) -> str:
     return short if float(short) == value else repr(value)
 
 
-def _parse(path: Path) -> _Table:
-    try:
-        text = path.read_bytes().decode("utf-8-sig", errors="replace")
-    except OSError as error:
-        raise AnnotationError(f"cannot read {path}: {error.strerror or error}") from None
+def _rows(path: Path) -> tuple[list[int], list[str]]:
     rows, lines = [], []
-    for number, line in enumerate(text.replace("\r\n", "\n").replace("\r", "\n").split("\n"), 1):
+    for number, line in enumerate(read_lines(path), 1):
         row = line.partition("#")[0].strip()
         if row:
             rows.append(row)
             lines.append(number)
+    return lines, rows
+
+
+def _parse(path: Path, lines: list[int], rows: list[str]) -> _Table:
     if not rows:
         raise AnnotationError(f"{path} holds no nodes: an SWC has one a line, {' '.join(_COLUMNS)}")
     try:

@@ -13,7 +13,7 @@ from neuroconn.config import load_yaml, parse_assignments, resolve
 from neuroconn.config.crops import DatasetSettings
 from neuroconn.errors import ConfigError, InterruptedRunError
 
-_OF_BRAIN = ("units", "y_flip", "flip", "axes", "alignment")
+_OF_BRAIN = ("units", "y_flip", "flip", "axes", "alignment", "traced_in")
 """Options that say how the SWC files of BRAIN lie on it."""
 _SETTINGS = (
     "size", "stride", "jitter", "minimum_voxels", "background", "clip", "compression",
@@ -52,9 +52,21 @@ class _Units(click.ParamType):  # type: ignore[type-arg]
     type=_Units(),
     help="What the SWC counts in: um, voxel, or a number of µm. Required with BRAIN.",
 )
-@click.option("--y-flip/--no-y-flip", default=None, help="The SWC counts y from the last row.")
+@click.option(
+    "--y-flip/--no-y-flip",
+    "--swc-y-flip/--no-swc-y-flip",
+    "y_flip",
+    default=None,
+    help="The SWC counts y from the last row.",
+)
 @click.option("--flip", metavar="AXES", help="Axes the SWC counts from the far side, such as zy.")
 @click.option("--axes", metavar="ORDER", help="What the columns of the SWC count.  [default: xyz]")
+@click.option(
+    "--traced-in",
+    metavar="EXPORT",
+    help="The TeraFly tree or crop the SWC was traced in, if that is a part of BRAIN: its voxels "
+    "are what the SWC counts.",
+)
 @click.option(
     "--no-alignment-check",
     "alignment",
@@ -159,6 +171,8 @@ def _settings(
             raise click.UsageError(
                 "give BRAIN, at least one SWC and OUTPUT; or --config FILE.yaml and OUTPUT"
             )
+        if "traced_in" in brain:
+            brain.setdefault("units", "voxel")
         if "units" not in brain:
             raise click.UsageError(
                 "SWC does not say what it counts: give --units um, voxel, or the µm in one unit"

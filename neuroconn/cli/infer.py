@@ -39,7 +39,8 @@ if TYPE_CHECKING:
     "--seeds",
     "seed_source",
     metavar="FILE|auto|all",
-    help="Seeds from an .swc, .marker, .apo or .csv file; bright places; or every chunk.",
+    help="Seeds from a file: .ano, .apo, .marker, .swc, .eswc or .csv; bright places; or every "
+    "chunk.",
 )
 @click.option(
     "--seed-units",
@@ -47,6 +48,21 @@ if TYPE_CHECKING:
     default="voxel",
     show_default=True,
     help="What plain numbers of --seed and of a file count in.",
+)
+@click.option(
+    "--seeds-in",
+    "seed_export",
+    type=click.Path(path_type=Path),
+    metavar="EXPORT",
+    help="The TeraFly tree or crop that the file of seeds was made in, if that is a part of BRAIN "
+    "or a coarser level: its voxels are what the file counts.",
+)
+@click.option(
+    "--apo-base",
+    type=click.IntRange(0, 1),
+    default=0,
+    show_default=True,
+    help="What an .apo calls the first voxel along an axis.",
 )
 @click.option(
     "--box",
@@ -89,6 +105,8 @@ def command(
     seeds: tuple[tuple[str, str, str], ...],
     seed_source: str | None,
     seed_units: str,
+    seed_export: Path | None,
+    apo_base: int,
     box: tuple[str, ...] | None,
     mask: str | None,
     scheduler: str | None,
@@ -116,6 +134,8 @@ def command(
         "seeds": [_with_units(seed, seed_units) for seed in seeds],
         "seed_source": seed_source,
         "seed_units": seed_units,
+        "seed_export": seed_export,
+        "apo_base": apo_base,
         "box": box or (),
         "mask": mask,
         "settings": _settings(preset, assignments),

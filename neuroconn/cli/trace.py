@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from neuroconn.cli.address import AddressType, FolderType
-from neuroconn.errors import InterruptedRunError, UsageError
+from neuroconn.cli.box import ZYX, BoxType, crop_of
+from neuroconn.errors import InterruptedRunError
 from neuroconn.tracing.settings import TraceSettings
 
 if TYPE_CHECKING:
+    from neuroconn.geometry import Box
     from neuroconn.tracing.tracer import TraceUnits
 
-ZYX = tuple[int, int, int]
 _DEFAULT = TraceSettings()
 
 
@@ -69,7 +70,8 @@ _DEFAULT = TraceSettings()
 @click.option(
     "--units",
     type=click.Choice(["um", "voxel"]),
-    help="What the SWC counts in: µm, or voxels if the map does not say how large they are.",
+    help="What the SWC counts in: µm, or voxels if the map does not say how large they are. An "
+    ".ano counts voxels.",
 )
 @click.option(
     "--type",
@@ -91,11 +93,12 @@ _DEFAULT = TraceSettings()
     "--somas",
     "soma_file",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="The same from a .marker, .apo, .csv or .swc file.",
+    help="The same from a .marker, .apo, .ano, .csv or .swc file.",
 )
 @click.option("--brain", type=AddressType(), help="Measure radii in this image; else all are 1.")
-@click.option("--start", type=(int, int, int), metavar="Z Y X", help="First voxel of a crop.")
-@click.option("--shape", type=(int, int, int), metavar="Z Y X", help="Voxels of a crop.")
+@click.option("--box", type=BoxType(), help="Trace a part: voxels from the first up to the second.")
+@click.option("--start", type=(int, int, int), metavar="Z Y X", help="The same: its first voxel.")
+@click.option("--shape", type=(int, int, int), metavar="Z Y X", help="And its voxels.")
 @click.option(
     "--block",
     type=click.IntRange(min=16),
@@ -118,6 +121,7 @@ def command(
     somas: tuple[tuple[float, float, float], ...],
     soma_file: Path | None,
     brain: Path | str | None,
+    box: Box | None,
     start: ZYX | None,
     shape: ZYX | None,
     block: int,
@@ -128,8 +132,9 @@ def command(
 ) -> None:
     """Trace the neurites of the map DISTANCE and write OUTPUT.
 
-    OUTPUT is one SWC file if it ends in .swc, else a folder with a file for each tree. Nodes are in
-    µm, parents come before their children, and the header says what was done.
+    OUTPUT is one file if it ends in .swc or .eswc, an annotation set for TeraFly if it ends in
+    .ano, else a folder with an SWC for each tree. Nodes are in µm, in an .ano in voxels; parents
+    come before their children, and the header says what was done.
     """
     chosen = TraceSettings(**settings)
     # Imported here so that `neuroconn --help` does not wait for zarr.
@@ -144,7 +149,7 @@ def command(
                 units=units,
                 brain=brain,
                 somas=_centres(somas, soma_file),
-                box=_box(start, shape),
+                box=crop_of(box, start, shape),
                 block=block,
                 workers=workers,
                 force=force,
@@ -163,16 +168,6 @@ def _centres(
     from neuroconn.annotation import read_points
 
     return [*somas, *((z, y, x) for z, y, x in read_points(file).tolist())]
-
-
-def _box(start: ZYX | None, shape: ZYX | None) -> Any:
-    from neuroconn.geometry import Box
-
-    if start is None and shape is None:
-        return None
-    if shape is None:
-        raise UsageError("--start needs --shape, or nobody knows where the crop ends")
-    return Box.of_shape(shape).shift(start or (0, 0, 0))
 
 
 @contextmanager

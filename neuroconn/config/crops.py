@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from typing import Literal, TypeAlias
 
-from pydantic import Field, model_validator
+from pydantic import (
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 from neuroconn.config.base import Settings
 
@@ -17,7 +22,7 @@ class Annotated(Settings):
     brain: str
     """Path of its OME-Zarr."""
     swc: tuple[str, ...] = Field(min_length=1)
-    """Paths of its annotations; a folder stands for the SWC files in it."""
+    """Paths of its annotations, SWC, ESWC or ANO; a folder stands for those in it."""
     units: Units = "voxel"
     """Unit of the annotations: µm, voxels, or the number of µm in one unit."""
     y_flip: bool = False
@@ -28,6 +33,21 @@ class Annotated(Settings):
     """Which axis each of the three coordinate columns of the SWC counts."""
     alignment: Literal["check", "warn"] = "check"
     """Whether an annotation that lies beside the neurites is an error, or a warning."""
+    traced_in: str | None = None
+    """The TeraFly tree or the crop it was traced in, where that is a part of the brain or a coarser
+    level: its voxels are what the annotations count."""
+
+    @model_validator(mode="after")
+    def _counts_one_thing(self) -> Annotated:
+        if self.traced_in is not None and (self.units != "voxel" or self.flips):
+            raise ValueError("traced_in says what is counted: units must be voxel, without flips")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _without_what_was_not_said(self, rest: SerializerFunctionWrapHandler) -> dict[str, object]:
+        # What older versions wrote, cards and datasets, must stay equal to what they are made of.
+        told: dict[str, object] = rest(self)
+        return {key: value for key, value in told.items() if (key, value) != ("traced_in", None)}
 
     @property
     def flips(self) -> str:

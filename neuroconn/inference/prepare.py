@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from neuroconn.annotation import ApoBase
 from neuroconn.config.infer import InferSettings
 from neuroconn.errors import HaloError, ModelError, StorageError, UsageError, VolumeError
 from neuroconn.geometry import ZYX, ChunkGrid
@@ -112,6 +113,8 @@ def prepare(
     seeds: Sequence[Sequence[str]] = (),
     seed_source: str | Path | None = None,
     seed_units: Literal["voxel", "um"] = "voxel",
+    seed_export: str | Path | None = None,
+    apo_base: ApoBase = 0,
     box: Sequence[str | float] = (),
     mask: str | Path | None = None,
 ) -> Job:
@@ -128,7 +131,7 @@ def prepare(
         :func:`neuroconn.network.load_model`.
     settings : InferSettings
         What decides the answer.
-    seeds, seed_source, seed_units
+    seeds, seed_source, seed_units, seed_export, apo_base
         As for :func:`neuroconn.inference.seeds.find.find_seeds`.
     box, mask
         As for :func:`neuroconn.inference.seeds.region.parse_region`.
@@ -150,6 +153,8 @@ def prepare(
         points=seeds,
         source=seed_source,
         units=seed_units,
+        export=seed_export,
+        apo_base=apo_base,
         percentiles=_statistics(image).get("percentiles"),
         within=region.inside if region else None,
     )

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from neuroconn._version import __version__
+from neuroconn.annotation import ApoBase
 from neuroconn.config.access import Access
 from neuroconn.config.infer import InferSettings
 from neuroconn.errors import InterruptedRunError
@@ -73,6 +74,8 @@ def infer(
     seeds: Sequence[Sequence[float | str]] = (),
     seed_source: str | Path | None = None,
     seed_units: Literal["voxel", "um"] = "voxel",
+    seed_export: str | Path | None = None,
+    apo_base: ApoBase = 0,
     box: Sequence[float | str] = (),
     mask: str | Path | None = None,
     model: str | Path = "default",
@@ -92,9 +95,15 @@ def infer(
     seeds : sequence of (z, y, x), optional
         Voxels of level 0, or words like ``"120um"``.
     seed_source : path or {"auto", "all"}, optional
-        A ``.swc``, ``.marker``, ``.apo`` or ``.csv`` file, bright places, or every chunk.
+        A ``.swc``, ``.eswc``, ``.ano``, ``.marker``, ``.apo`` or ``.csv`` file, bright places, or
+        every chunk.
     seed_units : {"voxel", "um"}, optional
         What a file's coordinates count in.
+    seed_export : path, optional
+        The TeraFly tree or the crop that the file was made in, if its voxels are not the brain's.
+        A file that lies in a tree of ours, or is called after a crop beside it, needs none.
+    apo_base : 0 or 1, optional
+        What an ``.apo`` calls the first voxel along an axis.
     box : six numbers or words, optional
         Z0 Y0 X0 Z1 Y1 X1 of the part of the brain to stay in, as for ``seeds``.
     mask : path, optional
@@ -137,6 +146,8 @@ def infer(
         seeds=[[str(word) for word in seed] for seed in seeds],
         seed_source=seed_source,
         seed_units=seed_units,
+        seed_export=seed_export,
+        apo_base=apo_base,
         box=box,
         mask=mask,
     )

@@ -1,20 +1,19 @@
-"""Trees into SWC files: all in one, or a folder with one each."""
+"""Trees into SWC, ESWC or ANO files: all in one, or a folder with one each."""
 
 from __future__ import annotations
 
-import contextlib
 import errno
-import os
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 
-from neuroconn.annotation import Forest, write_swc
+from neuroconn.annotation import Forest, Landmark, write_ano, write_eswc, write_swc
 from neuroconn.errors import OutputError, StorageError
 from neuroconn.tracing.report import TraceReport
 
-_SUFFIXES = {".swc", ".eswc"}
+_SUFFIXES = {".swc", ".eswc", ".ano"}
 _TREES = "tree_*.swc"
 
 
@@ -40,13 +39,34 @@ def check_output(path: Path, *, force: bool) -> None:
             raise OutputError(
                 f"{path} holds {strangers[0]}, which is no tree of ours; give another folder"
             )
-    taken = path.exists() if single else path.is_dir() and any(path.iterdir())
+    parts = [path]
+    if path.suffix.lower() == ".ano":
+        parts += [path.with_name(f"{path.name}.{kind}") for kind in ("apo", "eswc")]
+    taken = [p for p in parts if p.exists() and (single or any(p.iterdir()))]
     if taken and not force:
-        raise OutputError(f"{path} is there already; --force replaces it")
+        raise OutputError(f"{taken[0]} is there already; --force replaces it")
 
 
-def write_trees(path: Path, forest: Forest, report: TraceReport, *, force: bool = False) -> None:
-    """Write an SWC file whole or not at all; or a folder, whose old trees are removed.
+def write_trees(
+    path: Path,
+    forest: Forest,
+    report: TraceReport,
+    *,
+    landmarks: Sequence[Landmark] = (),
+    force: bool = False,
+) -> None:
+    """Write a file whole or not at all; or a folder, whose old trees are removed.
+
+    Parameters
+    ----------
+    path : Path
+        Ends in ``.swc``, ``.eswc`` or ``.ano``; else a folder.
+    forest, report
+        Trees, and what the header says.
+    landmarks : sequence of Landmark, optional
+        Points of an ``.ano``; other files have no room for them.
+    force : bool, optional
+        Replace what is there.
 
     Raises
     ------
@@ -56,7 +76,7 @@ def write_trees(path: Path, forest: Forest, report: TraceReport, *, force: bool 
     check_output(path, force=force)
     try:
         if path.suffix.lower() in _SUFFIXES:
-            _write(path, forest, report)
+            _write(path, forest, report, landmarks)
             return
         path.mkdir(exist_ok=True)
         for old in path.glob(_TREES):
@@ -86,12 +106,12 @@ def split(forest: Forest) -> list[Forest]:
     return trees
 
 
-def _write(path: Path, forest: Forest, report: TraceReport) -> None:
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        write_swc(partial, forest, name=path.stem, comment="traced", notes=report.notes())
-        partial.replace(path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            partial.unlink(missing_ok=True)
-        raise
+def _write(
+    path: Path, forest: Forest, report: TraceReport, landmarks: Sequence[Landmark] = ()
+) -> None:
+    suffix = path.suffix.lower()
+    if suffix == ".ano":
+        write_ano(path, landmarks, forest, comment="traced", notes=report.notes())
+        return
+    write = write_eswc if suffix == ".eswc" else write_swc
+    write(path, forest, name=path.stem, comment="traced", notes=report.notes())

@@ -11,7 +11,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from neuroconn.annotation import Forest, Graph
+from neuroconn.annotation import Forest, Graph, Landmark
 from neuroconn.annotation.simplify import resample, simplify, smooth
 from neuroconn.errors import UsageError, VolumeError
 from neuroconn.geometry import Box, Frame
@@ -68,11 +68,13 @@ def trace(
     distance : path
         A distance map as `infer` writes it: OME-Zarr, level 0 is traced.
     output : path, optional
-        An SWC file, or a folder for one file a tree. Without it, nothing is written.
+        A ``.swc`` or ``.eswc`` file; an ``.ano``, TeraFly's annotation set, which counts voxels and
+        holds the somas too; or a folder for one SWC a tree. Without it, nothing is written.
     settings : TraceSettings, optional
         Threshold, pruning, bridging, spacing of nodes.
     units : {"um", "voxel"}, optional
-        Of the trees; µm if the map says how large its voxels are, else voxels.
+        Of the trees; µm if the map says how large its voxels are, else voxels. An ``.ano`` is
+        always in voxels.
     brain : path, optional
         The image the map is of; radii are then measured in it. A distance map alone has no
         thickness, and every radius is 1.
@@ -112,6 +114,7 @@ def trace(
         raise UsageError(f"block and workers must be 1 or more, got {block} and {workers}")
     if output is not None:
         check_output(Path(output), force=force)
+        units = _units_of_file(Path(output), units)
     image = open_image(distance)
     source = DistanceMap.of(image, chosen.threshold)
     known = _units(image, units)
@@ -132,7 +135,9 @@ def trace(
     if not len(placed):
         logger.warning("nothing in %s is below %g voxels: no tree", image.path, chosen.threshold)
     if output is not None:
-        write_trees(Path(output), placed, report, force=force)
+        centres = np.asarray(somas, dtype=np.float64).reshape(-1, 3).tolist()
+        marks = [Landmark((z, y, x), f"soma {n}") for n, (z, y, x) in enumerate(centres, 1)]
+        write_trees(Path(output), placed, report, landmarks=marks, force=force)
     return Tracing(placed, report)
 
 
@@ -197,6 +202,18 @@ def _with_radii(forest: Forest, brain: Image, units: TraceUnits) -> Forest:
 def _rounded(forest: Forest) -> Forest:
     """Positions to a thousandth, as they are written."""
     return forest.at(forest.positions.round(3) + 0.0)
+
+
+def _units_of_file(output: Path, units: TraceUnits | None) -> TraceUnits | None:
+    """TeraFly takes the numbers of an annotation set for voxels, whatever they are."""
+    if output.suffix.lower() != ".ano":
+        return units
+    if units == "um":
+        raise UsageError(
+            f"{output} would be misplaced: TeraFly takes its numbers for voxels. Leave out the "
+            "units, or write .swc or .eswc"
+        )
+    return "voxel"
 
 
 def _units(image: Image, units: TraceUnits | None) -> TraceUnits:

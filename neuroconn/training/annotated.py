@@ -13,6 +13,7 @@ from neuroconn.annotation.placement import inside, place, read_files, require_in
 from neuroconn.config.crops import Annotated
 from neuroconn.errors import AnnotationError, VolumeError
 from neuroconn.geometry import ZYX
+from neuroconn.vaa3d.exported import frame_of_export
 from neuroconn.volume import Image, open_image
 
 logger = logging.getLogger(__name__)
@@ -57,6 +58,8 @@ def open_annotated(source: Annotated) -> AnnotatedBrain:
     AnnotationError
         If the annotation is broken or empty, lies outside the brain or beside its neurites, or
         counts µm in a brain of unknown voxel size.
+    UsageError
+        If the export it was traced in does not say where it lies.
     """
     image = open_image(source.brain)
     if source.units != "voxel" and not image.spacing_known:
@@ -70,12 +73,21 @@ def open_annotated(source: Annotated) -> AnnotatedBrain:
             f"{source.brain} has no intensity statistics, which normalise its crops: make it "
             "with neuroconn convert"
         )
-    raw = read_files(source.swc)
+    raw = _read(source, image)
     forest = placed(raw, source, image)
     if not len(forest):
         raise AnnotationError(f"{source.brain}: no annotation to learn from")
     alignment = _aligned(source, raw, forest, image)
     return AnnotatedBrain(source.brain, image, statistics, forest, alignment)
+
+
+def _read(source: Annotated, image: Image) -> Forest:
+    """Read the files; what was traced in an export is carried over to the voxels of the brain."""
+    raw = read_files(source.swc)
+    if source.traced_in is None:
+        return raw
+    shown = frame_of_export(source.traced_in)
+    return raw.at(image.frame.to_voxels(shown.to_um(raw.positions)))
 
 
 def placed(raw: Forest, source: Annotated, image: Image) -> Forest:

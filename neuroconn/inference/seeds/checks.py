@@ -46,7 +46,7 @@ def likely_mistake(
     frame: Frame | None,
     *,
     in_um: bool = False,
-    marker: bool = False,
+    suffix: str = "",
 ) -> str:
     """Say which other reading of the numbers would put all of them into the volume.
 
@@ -60,8 +60,8 @@ def likely_mistake(
         Of level 0; None if nobody knows how long a voxel is.
     in_um : bool, optional
         Whether the numbers were given in µm.
-    marker : bool, optional
-        Whether they come from a file that counts from 1.
+    suffix : str, optional
+        Of the file they come from: a ``.marker`` counts from 1, and of an ``.apo`` nobody knows.
 
     Returns
     -------
@@ -73,14 +73,17 @@ def likely_mistake(
     >>> likely_mistake(np.array([[400.0, 20.0, 5.0]]), (64, 512, 512), None)
     'Read as X Y Z all of them lie inside: neuroconn wants Z Y X'
     """
-    if marker and inside(voxels + 1, shape).all():
+    if suffix == ".marker" and inside(voxels + 1, shape).all():
         return "Counted from 0 all of them lie inside: a .marker counts from 1, as Vaa3D writes it"
+    if suffix in (".apo", ".ano") and inside(voxels - 1, shape).all():
+        return "Counted from 1 all of them lie inside: say so with --apo-base 1"
     fits = [r for r in _readings(frame, in_um) if inside(r.voxels(voxels), shape).all()]
     if fits:
         ways = " or ".join(r.what for r in fits)
         advice = ", or ".join(dict.fromkeys(r.advice for r in fits))
         return f"Read {ways} all of them lie inside: {advice}"
-    return "Check the order of the axes (Z Y X), and voxels against µm (120um)"
+    crop = "; if they were marked in an export of a part, name it (--seeds-in)" if suffix else ""
+    return f"Check the order of the axes (Z Y X), and voxels against µm (120um){crop}"
 
 
 def background_warnings(

@@ -10,10 +10,12 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from neuroconn.annotation import ApoBase
 from neuroconn.errors import UsageError
 from neuroconn.geometry import ZYX, ChunkGrid, Frame
 from neuroconn.inference.seeds.bright import bright_chunks
-from neuroconn.inference.seeds.checks import background_warnings, inside, likely_mistake
+from neuroconn.inference.seeds.checks import background_warnings
+from neuroconn.inference.seeds.files import SeedFile, read_seed_file, require_inside
 from neuroconn.inference.seeds.words import parse_coordinate, unknown_spacing
 from neuroconn.volume.store import Image
 
@@ -39,6 +41,8 @@ def find_seeds(
     points: Sequence[Sequence[str]] = (),
     source: str | Path | None = None,
     units: Literal["voxel", "um"] = "voxel",
+    export: str | Path | None = None,
+    apo_base: ApoBase = 0,
     percentiles: Mapping[str, float] | None = None,
     limit: int = AUTO_LIMIT,
     within: NDArray[np.bool_] | None = None,
@@ -56,9 +60,12 @@ def find_seeds(
     points : sequence of (z, y, x) words, optional
         Voxels of level 0, or µm where a number ends in ``um`` or ``µm``.
     source : path or {"auto", "all"}, optional
-        A ``.swc``, ``.marker``, ``.apo`` or ``.csv`` file, bright places, or every chunk.
+        A ``.swc``, ``.eswc``, ``.ano``, ``.marker``, ``.apo`` or ``.csv`` file, bright places, or
+        every chunk.
     units : {"voxel", "um"}, optional
         What the coordinates of a file count in.
+    export, apo_base
+        As for `SeedFile`.
     percentiles : mapping of str to float, optional
         Grey values by percentile of the whole brain, ``{"50": 112, ...}``; given, a seed on
         background earns a warning.
@@ -88,7 +95,8 @@ def find_seeds(
     if source == "auto":
         chunks += bright_chunks(image, grid, level, limit=limit, inside=within)
     elif source is not None:
-        found, warnings = read_seed_file(Path(source), image, units=units)
+        file = SeedFile(Path(source), units, None if export is None else Path(export), apo_base)
+        found, warnings = read_seed_file(file, image)
         chunks += voxel_chunks(found, grid, image.levels[level].factor)
         voxels = np.concatenate([voxels, found])
     if not chunks:
@@ -126,69 +134,6 @@ def parse_points(points: Sequence[Sequence[str]], frame: Frame) -> NDArray[np.fl
             spacing, origin = frame.spacing_um[axis], frame.origin_um[axis]
             row[axis] = (number - origin) / spacing if is_um else number
     return voxels
-
-
-def read_seed_file(
-    path: Path, image: Image, *, units: Literal["voxel", "um"] = "voxel"
-) -> tuple[NDArray[np.float64], list[str]]:
-    """Read the seeds of a file.
-
-    A tracing may leave a cropped brain: of an SWC, nodes outside are left out with a warning.
-
-    Returns
-    -------
-    (voxels, warnings)
-        (n, 3) voxels of level 0, all inside, and lines for the user.
-
-    Raises
-    ------
-    AnnotationError
-        If the file is missing or broken.
-    UsageError
-        If a point, or every node of an SWC, lies outside the volume.
-    """
-    from neuroconn.annotation.points import read_points
-
-    voxels = read_points(path)
-    if units == "um":
-        voxels = image.frame.to_voxels(voxels)
-    kept = voxels[inside(voxels, image.shape)]
-    if path.suffix.lower() not in {".swc", ".eswc"} or not len(kept):
-        require_inside(voxels, image, str(path), in_um=units == "um")
-    lost = len(voxels) - len(kept)
-    if not lost:
-        return voxels, []
-    return kept, [
-        f"{path}: {lost} of {len(voxels)} nodes lie outside the volume of shape {image.shape} and "
-        "are no seeds; check units and brain if that is unexpected"
-    ]
-
-
-def require_inside(
-    voxels: NDArray[np.float64], image: Image, source: str, *, in_um: bool = False
-) -> None:
-    """Refuse seeds that lie in no voxel of a brain.
-
-    Raises
-    ------
-    UsageError
-        Naming the first such seed, the shape, and the likely mistake.
-    """
-    outside = voxels[~inside(voxels, image.shape)]
-    if len(outside):
-        z, y, x = outside[0]
-        more = f", and {len(outside) - 1} more" if len(outside) > 1 else ""
-        mistake = likely_mistake(
-            voxels,
-            image.shape,
-            image.frame if image.spacing_known else None,
-            in_um=in_um,
-            marker=source.lower().endswith(".marker"),
-        )
-        raise UsageError(
-            f"{source}: seed ({z:g}, {y:g}, {x:g}) lies outside the volume of shape {image.shape} "
-            f"(z, y, x, voxels of level 0){more}. {mistake}"
-        )
 
 
 def voxel_chunks(voxels: ArrayLike, grid: ChunkGrid, factor: ZYX = (1, 1, 1)) -> Iterable[ZYX]:
