@@ -71,6 +71,7 @@ def test_torch_and_dask_stay_in_their_rooms(module: Path) -> None:
             "sites",
             "volume/convert",
             "volume/open.py",
+            "exporter/distributed.py",
             "phantom/lazy.py",
             "cli/doctor.py",
             "doctor.py",

@@ -7,17 +7,22 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
+from neuroconn.cli.access import access_of, access_options
 from neuroconn.cli.address import AddressType, FolderType
+from neuroconn.cli.box import ZYX, BoxType, crop_of
+from neuroconn.cli.clients import clients
 from neuroconn.config import find_preset
 from neuroconn.config.base import read_settings
 from neuroconn.config.overlay import OverlaySettings
-from neuroconn.errors import InterruptedRunError, UsageError
+from neuroconn.errors import InterruptedRunError
 
-ZYX = tuple[int, int, int]
+if TYPE_CHECKING:
+    from neuroconn.exporter.report import Format
+    from neuroconn.geometry import Box
 
 
 @click.command(name="export")
@@ -27,9 +32,8 @@ ZYX = tuple[int, int, int]
 @click.option(
     "--format",
     type=click.Choice(["terafly", "v3draw", "tiff"]),
-    default="terafly",
-    show_default=True,
-    help="A tree of tiles for any size, or one file for a crop.",
+    help="A tree of tiles for any size, or one file for a crop.  [default: what OUTPUT ends in, "
+    ".v3draw, .raw, .tif or .tiff; else terafly]",
 )
 @click.option(
     "--preset",
@@ -52,8 +56,13 @@ ZYX = tuple[int, int, int]
     show_default=True,
     help="Where nobody looked: the image alone, or black, which takes no space.",
 )
-@click.option("--start", type=(int, int, int), metavar="Z Y X", help="First voxel of a crop.")
-@click.option("--shape", type=(int, int, int), metavar="Z Y X", help="Voxels of a crop.")
+@click.option(
+    "--box",
+    type=BoxType(),
+    help="Export a part: voxels of DISTANCE from the first of each range up to the second.",
+)
+@click.option("--start", type=(int, int, int), metavar="Z Y X", help="The same: its first voxel.")
+@click.option("--shape", type=(int, int, int), metavar="Z Y X", help="And its voxels.")
 @click.option(
     "--tile", type=click.IntRange(min=4), default=256, show_default=True, help="Tile side."
 )
@@ -72,7 +81,26 @@ ZYX = tuple[int, int, int]
     help="none views fastest and every reader takes it; zlib is smallest, but v3d-py-helper reads "
     "it as zeros.",
 )
+@click.option(
+    "--only-explored",
+    is_flag=True,
+    help="Leave out the tiles in which nobody looked anywhere: black, and no space.",
+)
+@click.option(
+    "--update",
+    type=FolderType(),
+    metavar="OLD",
+    help="A finished tree of the same settings, before the walk went on: only what changed since "
+    "is made, the rest linked or copied.",
+)
 @click.option("--threads", type=click.IntRange(min=1), help="Tiles made at once.")
+@click.option(
+    "--scheduler",
+    metavar="S",
+    help="Spread over Dask workers: local:N, an address, a scheduler file or a site; threads (the "
+    "default) and sync stay in this process.",
+)
+@access_options
 @click.option("--json", "as_json", is_flag=True, help="Print the report as one JSON object.")
 @click.pass_context
 def command(
@@ -81,31 +109,41 @@ def command(
     brain: Path | str,
     distance: Path | str,
     output: Path,
+    format: Format | None,
     preset: str,
     assignments: tuple[str, ...],
+    box: Box | None,
     start: ZYX | None,
     shape: ZYX | None,
+    scheduler: str | None,
     as_json: bool,
     **options: Any,
 ) -> None:
     """Write the OME-Zarr image BRAIN and its DISTANCE map as OUTPUT, a volume for Vaa3D.
 
     Neurites stand out, the image stays visible behind them. Rerunning the same command continues a
-    TeraFly tree where the last run stopped; a finished OUTPUT is left as it is.
+    TeraFly tree where the last run stopped; a finished OUTPUT is left as it is. When a walk has
+    gone on since, --update OLD makes a new tree of the old one and what is new.
     """
     settings = read_settings(OverlaySettings, find_preset("overlay", preset), *assignments)
     # Imported here so that `neuroconn --help` does not wait for zarr.
     from neuroconn.exporter import export
 
-    unit: Literal["tiles", "planes"] = "tiles" if options["format"] == "terafly" else "planes"
-    with _bar(unit, quiet=bool((ctx.obj or {}).get("quiet"))) as progress:
+    format = format or _format_of(output)
+    unit: Literal["tiles", "planes"] = "tiles" if format == "terafly" else "planes"
+    quiet, access = bool((ctx.obj or {}).get("quiet")), access_of(options)
+    if scheduler == "sync":
+        options["threads"] = 1
+    with clients(scheduler, access) as client, _bar(unit, quiet=quiet) as progress:
         try:
             report = export(
                 brain,
                 distance,
                 output,
+                format=format,
                 settings=settings,
-                box=_box(start, shape),
+                box=crop_of(box, start, shape),
+                client=client,
                 progress=progress,
                 **options,
             )
@@ -116,14 +154,11 @@ def command(
     click.echo(json.dumps(report.as_dict()) if as_json else str(report))
 
 
-def _box(start: ZYX | None, shape: ZYX | None) -> Any:
-    from neuroconn.geometry import Box
+def _format_of(output: Path) -> Format:
+    from neuroconn.vaa3d.single import SUFFIXES
 
-    if start is None and shape is None:
-        return None
-    if shape is None:
-        raise UsageError("--start needs --shape, or nobody knows where the crop ends")
-    return Box.of_shape(shape).shift(start or (0, 0, 0))
+    named = (format for format, suffixes in SUFFIXES.items() if output.suffix.lower() in suffixes)
+    return next(named, "terafly")
 
 
 @contextmanager

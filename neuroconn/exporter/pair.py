@@ -5,27 +5,34 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from neuroconn._version import __version__
 from neuroconn.config.overlay import OverlaySettings
 from neuroconn.errors import UsageError, VolumeError
+from neuroconn.exporter.distances import Distances
 from neuroconn.geometry import Box
 from neuroconn.inference.journal.journal import Journal
-from neuroconn.vaa3d.overlay import Unexplored, Window, avoid_powers_of_two, overlay, rgb
+from neuroconn.vaa3d.lookup import LookupTable
+from neuroconn.vaa3d.making import TileSource
+from neuroconn.vaa3d.overlay import Unexplored, Window, avoid_powers_of_two, formula, overlay, rgb
 from neuroconn.volume import Image, open_image, read_region
 from neuroconn.volume.address import Address, ObjectPath
+from neuroconn.volume.engines import chosen_engine, open_array
 
 logger = logging.getLogger(__name__)
 
 Depth = Literal["uint8", "uint16"]
 
-_LARGEST_CODE = {"uint8": 250, "uint16": 65_000}
 _PLANES = 16
+_MOST_CODES = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +44,8 @@ class Look:
     peak: int
     """The brightest value."""
     unexplored: Unexplored
+    only_explored: bool = False
+    """Whether tiles in which nobody looked anywhere are left out."""
 
     @property
     def colour(self) -> bool:
@@ -69,13 +78,29 @@ class Pair:
     ) -> None:
         self.look = look
         self.brain, self.map = open_image(brain), open_image(distance)
-        self._raw = self.brain.array(_shared_level(self.brain, self.map))
-        self._codes = self.map.array(0)
-        self._distance = _Distances(self.map)
+        engine = chosen_engine("auto")
+        self._raw = open_array(self.brain, _shared_level(self.brain, self.map), engine)
+        self._codes = open_array(self.map, 0, engine)
+        _check_unsigned(self.brain, np.dtype(self._raw.dtype))
+        self._distance = Distances(self.map)
         if look.settings.factor:
             self._distance.check_reach(look.settings.clip)
         self.window = intensity_window(self.brain, look.settings)
         self.box = _crop(box, self.map)
+        self._read = threading.local()
+        self._table: LookupTable | None = None
+        self._lock = threading.Lock()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Imported here: it imports this module.
+        from neuroconn.exporter.elsewhere import PairElsewhere
+
+        return PairElsewhere, (self.brain.path, self.map.path, self.look, self.box, self.token)
+
+    @cached_property
+    def token(self) -> str:
+        """The identity as it was when first asked for; a journal is long to read for each task."""
+        return json.dumps(self.identity(), sort_keys=True)
 
     @property
     def depth(self) -> int:
@@ -97,22 +122,53 @@ class Pair:
             "window": [self.window.low, self.window.high],
             "settings": self.look.settings.model_dump(),
             "unexplored": self.look.unexplored,
+            "only_explored": self.look.only_explored,
             "peak": self.look.peak,
+            "codes": self._distance.meaning(),
         }
+
+    def about(self) -> dict[str, Any]:
+        """Return how voxels were made and of what, for people, as JSON values."""
+        look, model = self.look, self.map.attributes.get("model")
+        return {
+            "neuroconn": __version__,
+            "formula": formula(look.settings, self.window, look.peak, look.unexplored),
+            "brain": {"path": str(self.brain.path), "shape": list(self.brain.shape)},
+            "distance": {"path": str(self.map.path), "model": model},
+        }
+
+    @property
+    def tiles(self) -> TileSource:
+        """Voxels of a tree."""
+        keep = self.is_explored if self.look.only_explored else None
+        return TileSource(self.tile, self.stamp, keep)
 
     def tile(self, box: Box) -> NDArray[Any] | None:
         """Return the overlay of ``box``; None where all of it is unexplored and shown black."""
-        place = box.shift(self.box.start)
-        codes = read_region(self._codes, place)
+        codes = self._codes_of(box)
         if self.look.unexplored == "null" and self._distance.unexplored(codes).all():
             return None
-        raw = read_region(self._raw, place)
-        shape = (*raw.shape, 3) if self.look.colour else raw.shape
+        shape = (*box.shape, 3) if self.look.colour else box.shape
         values = np.empty(shape, dtype=self.look.dtype)
-        for z in range(0, len(raw), _PLANES):  # distances as floats take four times the room
-            part = slice(z, z + _PLANES)
-            values[part] = self._mix(raw[part], self._distance.decode(codes[part]))
+        place = box.shift(self.box.start)
+        for part in _slabs(place, self.depth):
+            planes = part.within(place)[0]
+            self._mix(read_region(self._raw, part), codes[planes], values[planes])
         return values
+
+    def stamp(self, box: Box) -> int:
+        """Return a digest of the distances of ``box``, 0 if there are none."""
+        return self._distance.stamp(self._codes_of(box))
+
+    def is_explored(self, box: Box) -> bool:
+        """Whether there is a distance anywhere in ``box``."""
+        return not self._distance.unexplored(self._codes_of(box)).all()
+
+    def volumes(self, box: Box) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Return the brain in ``box``, and distances in voxels, NaN where nobody looked."""
+        place = box.shift(self.box.start)
+        codes = read_region(self._codes, place)
+        return read_region(self._raw, place), self._distance.decode(codes)
 
     def slab(self, box: Box) -> NDArray[Any]:
         """Return the overlay of ``box`` as a single file holds it."""
@@ -128,7 +184,36 @@ class Pair:
         coarse = read_region(self.map.array(last), Box.of_shape(self.map.levels[last].shape))
         return float(1 - self._distance.unexplored(coarse).mean())
 
-    def _mix(self, raw: NDArray[Any], distance: NDArray[Any]) -> NDArray[Any]:
+    def _codes_of(self, box: Box) -> NDArray[Any]:
+        """Read the map, unless this thread has just read this place."""
+        place = box.shift(self.box.start)
+        last: tuple[Box, NDArray[Any]] | None = getattr(self._read, "last", None)
+        if last is None or not last[0].contains(place):
+            last = self._read.last = (place, read_region(self._codes, place))
+        return last[1][place.within(last[0])]
+
+    def _mix(self, raw: NDArray[Any], codes: NDArray[Any], out: NDArray[Any]) -> None:
+        """Write the overlay of a slab into ``out``."""
+        if self._lookup is not None:
+            self._lookup.into(raw, codes, out)
+            return
+        for z in range(0, len(raw), _PLANES):  # distances as floats take four times the room
+            part = slice(z, z + _PLANES)
+            out[part] = self._overlay(raw[part], self._distance.decode(codes[part]))
+
+    @property
+    def _lookup(self) -> LookupTable | None:
+        """The overlay of each pair of codes, where there are few enough; made when first needed."""
+        distances = self._distance.table
+        if self.look.colour or distances is None or len(distances) > _MOST_CODES:
+            return None
+        with self._lock:
+            if self._table is None:
+                largest = int(np.iinfo(self._raw.dtype).max)
+                self._table = LookupTable(self._overlay, self.window, distances, largest)
+            return self._table
+
+    def _overlay(self, raw: NDArray[Any], distance: NDArray[Any]) -> NDArray[Any]:
         look = self.look
         if look.colour:
             return rgb(raw, distance, look.settings, self.window, unexplored=look.unexplored)
@@ -143,50 +228,22 @@ class Pair:
         )
 
 
-class _Distances:
-    """What the numbers of a distance map mean."""
+def _slabs(box: Box, depth: int) -> Iterator[Box]:
+    """Cut a box between whole chunks, so that each is decoded once; thin chunks go together."""
+    thick = -(-_PLANES // depth) * depth
+    (z, *corner), (end, *_) = box.start, box.stop
+    while z < end:
+        stop = min((z // thick + 1) * thick, end)
+        yield Box((z, corner[0], corner[1]), (stop, *box.stop[1:]))
+        z = stop
 
-    def __init__(self, image: Image) -> None:
-        array = image.array(0)
-        self._name, self._path = np.dtype(array.dtype).name, image.path
-        self._table: NDArray[np.float64] | None = None
-        if self._name.startswith("float"):
-            return
-        attributes = dict(array.attrs)
-        scale, fill = attributes.get("scale_factor"), attributes.get("_FillValue")
-        if (
-            self._name not in _LARGEST_CODE
-            or not isinstance(scale, int | float)
-            or not isinstance(fill, int | float)
-        ):
-            raise VolumeError(
-                f"{image.path} stores {self._name} with scale_factor {scale!r} and _FillValue "
-                f"{fill!r}: not a distance map"
-            )
-        table: NDArray[np.float64] = np.arange(np.iinfo(self._name).max + 1, dtype=float) * scale
-        table[int(fill)] = np.nan
-        self._table = table
 
-    def check_reach(self, clip: float) -> None:
-        """Refuse a clip beyond the map: no voxel is that far, so all of them would glow."""
-        if self._table is None:
-            return
-        reach = float(f"{self._table[_LARGEST_CODE[self._name]]:.12g}")
-        if clip > reach:
-            raise UsageError(
-                f"clip {clip:g} is farther than {self._path} reaches ({reach:g} voxels), so all of "
-                f"the brain would glow: set clip={reach:g} or less"
-            )
-
-    def decode(self, codes: NDArray[Any]) -> NDArray[Any]:
-        """Distances in voxels, NaN where nobody looked."""
-        return codes if self._table is None else self._table[codes]
-
-    def unexplored(self, codes: NDArray[Any]) -> NDArray[np.bool_]:
-        """Where nobody looked."""
-        absent: NDArray[np.bool_]
-        absent = np.isnan(codes) if self._table is None else np.isnan(self._table)[codes]
-        return absent
+def _check_unsigned(brain: Image, dtype: np.dtype[Any]) -> None:
+    if dtype not in (np.uint8, np.uint16):
+        raise VolumeError(
+            f"{brain.path} holds {dtype}, and the overlay wants uint8 or uint16: convert it with "
+            f"neuroconn convert (--range for real numbers, --offset for signed ones)"
+        )
 
 
 def _shared_level(brain: Image, distance: Image) -> int:

@@ -35,6 +35,8 @@ class ExportReport:
     kept: int
     """Tiles (planes) an earlier run had made."""
     seconds: float
+    reused: int = 0
+    """Tiles taken over from the export that was updated."""
 
     @property
     def threshold(self) -> int | None:
@@ -50,7 +52,7 @@ class ExportReport:
         """Return the report as JSON values."""
         plain = {
             name: getattr(self, name)
-            for name in ("format", "dtype", "shape", "peak", "written", "kept", "seconds")
+            for name in ("format", "dtype", "shape", "peak", "written", "kept", "reused", "seconds")
         }
         return {
             "output": str(self.output),
@@ -68,9 +70,10 @@ class ExportReport:
             um = " x ".join(f"{s:.4g}" for s in level.spacing_um)
             lines.append(_row(level.folder, voxels, um, str(level.tiles), str(level.empty)))
         unit = "tiles" if self.format == "terafly" else "planes"
-        if self.written:
+        if self.written or self.reused:
             done = f"wrote {self.output}: {self.written} {unit} in {self.seconds:.1f} s"
             done += f", {self.kept} kept" if self.kept else ""
+            done += f", {self.reused} as before" if self.reused else ""
         else:
             done = f"{self.output} is complete: nothing to do"
         lines.append(done)

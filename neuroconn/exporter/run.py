@@ -9,7 +9,7 @@ import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -18,19 +18,23 @@ from neuroconn.errors import StorageError, UsageError
 from neuroconn.exporter.pair import Depth, Look, Pair
 from neuroconn.exporter.report import ExportReport, Format
 from neuroconn.geometry import Box
+from neuroconn.vaa3d.files import ABOUT
+from neuroconn.vaa3d.making import PARTIAL
 from neuroconn.vaa3d.overlay import SIGNED_LIMIT, Unexplored
 from neuroconn.vaa3d.partition import VIEW, Partition
 from neuroconn.vaa3d.plan import TeraflyOptions, TeraflyPlan
-from neuroconn.vaa3d.single import write_single
-from neuroconn.vaa3d.terafly import IDENTITY, PARTIAL, LevelSummary, write_terafly
+from neuroconn.vaa3d.single import check_name, write_single
+from neuroconn.vaa3d.terafly import IDENTITY, LevelSummary, TeraflyReport, write_terafly
 from neuroconn.vaa3d.tiles import Compression, check_compression
+from neuroconn.vaa3d.workers import Start, local
 from neuroconn.volume.address import Address, address_of
+
+if TYPE_CHECKING:
+    from neuroconn.exporter.distributed import Client
 
 logger = logging.getLogger(__name__)
 
 Progress = Callable[[int, int], None]
-Made = tuple[tuple[LevelSummary, ...], int, int]
-"""Levels, tiles written now, tiles kept."""
 
 USUAL_RATIO = {"none": 1.0, "lzw": 0.74, "zlib": 0.65}
 """Size of noisy tiles against plain ones."""
@@ -51,7 +55,10 @@ def export(
     tile: int = 256,
     partition: Partition = "fixed",
     compression: Compression = "none",
+    only_explored: bool = False,
+    update: str | Path | None = None,
     threads: int | None = None,
+    client: Client | None = None,
     progress: Progress | None = None,
 ) -> ExportReport:
     """Write the overlay of a brain and its distance map for Vaa3D.
@@ -81,8 +88,16 @@ def export(
         See :class:`neuroconn.vaa3d.plan.TeraflyOptions`.
     compression : "zlib", "lzw" or "none"
         Of tiles and TIFF files.
+    only_explored : bool, optional
+        Leave out the tiles of a tree in which nobody looked anywhere; they show black.
+    update : path, optional
+        A finished tree of the same brain and settings, made of an earlier state of the map. Tiles
+        under which the map is the same are linked from it, or copied where links cannot be; the
+        result is, byte for byte, that of an export from the start.
     threads : int, optional
         Tiles made at once, each with some three tiles of memory; up to 4 by default.
+    client : distributed.Client, optional
+        Make the tiles of a tree on its workers, which must see all three folders.
     progress : callable, optional
         Called with (tiles or planes done, in all).
 
@@ -103,10 +118,15 @@ def export(
         If the disk is, or will be, full.
     """
     began = time.monotonic()
-    look = _look(settings or OverlaySettings(), format, dtype, unexplored)
+    look = _look(settings or OverlaySettings(), format, dtype, unexplored, only_explored)
+    if format != "terafly" and (update is not None or client is not None):
+        raise UsageError(f"a {format} file is written whole: leave out --update and --scheduler")
     check_compression(compression)
-    pair, target = Pair(address_of(brain), address_of(distance), look, box), Path(output)
-    if not _is_finished(target):
+    target = Path(output)
+    if format != "terafly":
+        check_name(target, format)
+    pair = Pair(address_of(brain), address_of(distance), look, box)
+    if not _is_finished(target) and update is None:
         _check_space(pair, target, compression)
     if format == "terafly":
         options = TeraflyOptions(
@@ -117,9 +137,11 @@ def export(
             isotropic=look.settings.isotropic,
             avoid_powers_of_two=look.settings.avoid_powers_of_two and look.dtype == "uint16",
         )
-        levels, written, kept = _write_tree(pair, target, options, threads, progress)
+        start = _workers(threads, client)
+        old = None if update is None else Path(update)
+        made = _write_tree(pair, target, options, start, old, progress)
     else:
-        levels, written, kept = _write_file(pair, target, format, compression, progress)
+        made = _write_file(pair, target, format, compression, progress)
     return ExportReport(
         output=target,
         format=format,
@@ -128,30 +150,35 @@ def export(
         peak=look.peak,
         window=pair.window,
         settings=look.settings,
-        levels=levels,
-        written=written,
-        kept=kept,
+        levels=made.levels,
+        written=made.written,
+        kept=made.kept,
+        reused=made.reused,
         seconds=time.monotonic() - began,
     )
 
 
-def _look(settings: OverlaySettings, format: str, dtype: str, unexplored: str) -> Look:
+def _look(
+    settings: OverlaySettings, format: str, dtype: str, unexplored: str, only_explored: bool
+) -> Look:
     if format not in ("terafly", "v3draw", "tiff"):
         raise UsageError(f"format must be terafly, v3draw or tiff, got {format!r}")
     if unexplored not in ("raw", "null"):
         raise UsageError(f"unexplored must be raw or null, got {unexplored!r}")
+    if only_explored and format != "terafly":
+        raise UsageError(f"a {format} file has no tiles to leave out; --unexplored null is black")
     colour = settings.colour == "rgb"
     if colour and format == "terafly":
         raise UsageError(
             "one RGB tile crashes TeraFly: choose another preset, or --format v3draw or tiff"
         )
     if colour or dtype == "uint8":
-        return Look(settings, "uint8", 255, _unexplored(unexplored))
+        return Look(settings, "uint8", 255, _unexplored(unexplored), only_explored)
     if dtype != "uint16":
         raise UsageError(f"dtype must be uint8 or uint16, got {dtype!r}: Vaa3D reads no other")
     # TeraFly takes tiles as they are; a file opened directly is read as signed.
     peak = 65535 if format == "terafly" else SIGNED_LIMIT
-    return Look(settings, "uint16", peak, _unexplored(unexplored))
+    return Look(settings, "uint16", peak, _unexplored(unexplored), only_explored)
 
 
 def _unexplored(name: str) -> Unexplored:
@@ -162,9 +189,10 @@ def _write_tree(
     pair: Pair,
     output: Path,
     options: TeraflyOptions,
-    threads: int | None,
+    start: Start,
+    update: Path | None,
     progress: Progress | None,
-) -> Made:
+) -> TeraflyReport:
     shape, origin = pair.box.shape, pair.origin_um
     if max(shape) <= VIEW:
         logger.warning("%s voxels fit into one view; TeraFly wants a side above %d", shape, VIEW)
@@ -172,15 +200,25 @@ def _write_tree(
         logger.warning("TeraFly knows no negative places: %s µm becomes 0", origin)
         origin = (0.0, 0.0, 0.0)
     plan = TeraflyPlan(shape, pair.look.dtype, pair.map.frame.spacing_um, origin, options=options)
-    report = write_terafly(
-        pair.tile,
+    return write_terafly(
+        pair.tiles,
         output,
         plan,
-        identity=pair.identity(),
-        threads=threads or min(4, len(os.sched_getaffinity(0))),
+        # Where the voxels truly lie, for what is marked on them.
+        identity={**pair.identity(), "origin_um": pair.origin_um, ABOUT: pair.about()},
+        workers=start,
+        update=update,
+        may_differ=("distance",),  # the stamps of tiles speak for it
         progress=progress,
     )
-    return report.levels, report.written, report.kept
+
+
+def _workers(threads: int | None, client: Client | None) -> Start:
+    if client is None:
+        return local(threads or min(4, len(os.sched_getaffinity(0))))
+    from neuroconn.exporter.distributed import on
+
+    return on(client)
 
 
 def _write_file(
@@ -189,7 +227,7 @@ def _write_file(
     format: Literal["v3draw", "tiff"],
     compression: Compression,
     progress: Progress | None,
-) -> Made:
+) -> TeraflyReport:
     shape, spacing = pair.box.shape, pair.map.frame.spacing_um
     wrote = write_single(
         pair.slab,
@@ -200,18 +238,21 @@ def _write_file(
         colour=pair.look.colour,
         compression=compression,
         spacing_um=spacing if pair.map.spacing_known else None,
+        origin_um=pair.origin_um,
         identity={
             "format": format,
             "dtype": pair.look.dtype,
             "spacing_um": spacing,
             "origin_um": pair.origin_um,
             **pair.identity(),
+            ABOUT: pair.about(),
         },
         depth=pair.depth,
+        start=pair.box.start,
         progress=progress,
     )
     level = LevelSummary(output.name, shape, spacing, 1, 0)
-    return (level,), shape[0] if wrote else 0, 0 if wrote else shape[0]
+    return TeraflyReport((level,), shape[0] if wrote else 0, 0 if wrote else shape[0])
 
 
 def _is_finished(output: Path) -> bool:
@@ -225,7 +266,7 @@ def _check_space(pair: Pair, output: Path, compression: Compression) -> None:
     """Refuse a disk that cannot hold the export however well it compresses; warn if it may not."""
     voxels = math.prod(pair.box.shape) * (3 if pair.look.colour else 1)
     plain = voxels * np.dtype(pair.look.dtype).itemsize * 8 / 7  # levels: 1 + 1/8 + 1/64 ...
-    if pair.look.unexplored == "null":
+    if pair.look.unexplored == "null" or pair.look.only_explored:
         plain *= pair.explored()
     there = sum(p.stat().st_size for p in output.rglob("*") if p.is_file())
     place = next(p for p in (output, *output.absolute().parents) if p.exists())

@@ -5,6 +5,7 @@ Knows arrays and files, no store. Arrays are (z, y, x); names and headers on dis
 
 from __future__ import annotations
 
+from neuroconn.vaa3d.making import TileSource
 from neuroconn.vaa3d.overlay import Window
 from neuroconn.vaa3d.plan import TeraflyOptions, TeraflyPlan
 from neuroconn.vaa3d.reader import TeraflyVolume
@@ -17,6 +18,7 @@ __all__ = [
     "TeraflyPlan",
     "TeraflyReport",
     "TeraflyVolume",
+    "TileSource",
     "Window",
     "open_v3draw",
     "write_single",

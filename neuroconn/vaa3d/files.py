@@ -4,11 +4,22 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from neuroconn.errors import StorageError
+
+ABOUT = "about"
+"""Key of an export's record that is for people: formula, sources, version. A brain may move, and a
+later version may finish what an earlier one began."""
+
+
+def differences(found: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
+    """Return the keys in which two records of an export differ, but for ``ABOUT``."""
+    keys = (found.keys() | wanted.keys()) - {ABOUT}
+    return sorted(key for key in keys if found.get(key) != wanted.get(key))
 
 
 @contextmanager
@@ -42,8 +53,9 @@ def publish(temporary: Path, final: Path) -> None:
     temporary.replace(final)
 
 
-def write_whole(path: Path, data: bytes, *, scratch: Path) -> None:
+def write_whole(path: Path, data: bytes | Iterable[bytes], *, scratch: Path) -> None:
     """Write ``data`` to ``path`` by way of a temporary file in the folder ``scratch``."""
     temporary = scratch / f"{path.name}.tmp"
-    temporary.write_bytes(data)
+    with temporary.open("wb") as file:
+        file.writelines([data] if isinstance(data, bytes) else data)
     publish(temporary, path)

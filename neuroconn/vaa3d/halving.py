@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-from itertools import product
 from typing import Any, Literal
 
 import numpy as np
@@ -36,21 +34,10 @@ def halve(values: NDArray[Any], step: ZYX = (2, 2, 2), how: Downsample = "mean")
     >>> halve(np.array([[[3, 0], [0, 0]], [[0, 0], [0, 1]]], dtype=np.uint8))
     array([[[1]]], dtype=uint8)
     """
-    size = [n // k for n, k in zip(values.shape, step, strict=True)]
-    z, y, x = (n * k for n, k in zip(size, step, strict=True))
-    kept = values[:z, :y, :x]
-    parts = (
-        kept[a :: step[0], b :: step[1], c :: step[2]] for a, b, c in product(*map(range, step))
-    )
-    if how == "max":
-        largest = next(parts).copy()
-        for part in parts:
-            np.maximum(largest, part, out=largest)
-        return largest
-    total = np.zeros(size, dtype=np.uint32)
-    for part in parts:
-        total += part
-    count = math.prod(step)
-    total += count // 2
-    total >>= count.bit_length() - 1
-    return total.astype(values.dtype)
+    z, y, x = (n // k for n, k in zip(values.shape, step, strict=True))
+    coarse = np.empty((z, y, x), dtype=values.dtype)
+    # Imported here: numba takes longer to load than a table of tiles takes to read.
+    from neuroconn.vaa3d.kernels import largest, mean
+
+    (largest if how == "max" else mean)(values, step, coarse)
+    return coarse

@@ -5,23 +5,53 @@ from __future__ import annotations
 import errno
 import fcntl
 import json
-import os
 import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import IntEnum
 from pathlib import Path
-from threading import Lock
 from types import TracebackType
 
 from neuroconn.errors import OutputError
 from neuroconn.geometry import ZYX
 
-TileKey = tuple[int, ZYX]
-"""Level and (z, y, x) position of a tile."""
+
+class Block(IntEnum):
+    """Where the coarse voxels are that a tile gives to the level above."""
+
+    MISSING = 0
+    """Nowhere: the tile is not done."""
+    STORED = 1
+    """In a file of the scratch folder, until nobody needs it any more."""
+    ZERO = 2
+    """All of them are zero."""
+    OLD = 3
+    """As in the earlier export that this one updates."""
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A finished tile."""
+
+    level: int
+    index: ZYX
+    size: int
+    """Bytes of its file; 0 if it is all zeros and has none."""
+    block: Block
+    stamp: int = 0
+    """Digest of what its voxels depend on and may change between exports; level 0 only."""
+
+    @property
+    def reused(self) -> bool:
+        """Whether it is a tile of the export that is updated."""
+        return self.block is Block.OLD
 
 
 class TileJournal:
-    """Append-only record of finished tiles and their sizes in bytes (0: all zeros, no file).
+    """Append-only record of finished tiles.
 
-    A torn last line, left by a crash, is cut off. A tile whose line is lost is written again.
+    A torn last line, left by a crash, is cut off. A tile whose line is lost is written again; so
+    lines need not be on disk before the run goes on, only after the tile they speak of.
 
     Parameters
     ----------
@@ -36,10 +66,8 @@ class TileJournal:
 
     def __init__(self, path: Path) -> None:
         self._handle = path.open("a+b")
-        self._lock = Lock()
         self._claim(path)
-        self.done: dict[TileKey, int] = {}
-        self._handle.truncate(self._load())
+        self._handle.truncate(sum(len(line) for line, _ in self._lines()))
 
     def __enter__(self) -> TileJournal:
         return self
@@ -52,14 +80,19 @@ class TileJournal:
     ) -> None:
         self._handle.close()
 
-    def record(self, level: int, index: ZYX, size: int) -> None:
-        """Note that a tile is on disk, or needs no file; the line is on disk on return."""
-        payload = json.dumps([level, *index, size]).encode()
-        with self._lock:
-            self._handle.write(b"%08x %s\n" % (zlib.crc32(payload), payload))
-            self._handle.flush()
-            os.fsync(self._handle.fileno())
-            self.done[level, index] = size
+    def records(self) -> Iterator[Made]:
+        """Yield what is recorded, in the order of writing; the last of a tile counts."""
+        return (made for _, made in self._lines())
+
+    def record(self, made: Made) -> None:
+        """Note that a tile is on disk, or needs no file; a killed process does not lose the line.
+
+        A machine that goes down may, and the tile is written again.
+        """
+        fields = [made.level, *made.index, made.size, int(made.block), made.stamp]
+        payload = json.dumps(fields, separators=(",", ":")).encode()
+        self._handle.write(b"%08x %s\n" % (zlib.crc32(payload), payload))
+        self._handle.flush()
 
     def _claim(self, path: Path) -> None:
         try:
@@ -73,14 +106,11 @@ class TileJournal:
                 f"another export is writing {path.parent.parent}: wait for it or stop it first"
             ) from None
 
-    def _load(self) -> int:
+    def _lines(self) -> Iterator[tuple[bytes, Made]]:
         self._handle.seek(0)
-        good = 0
         for line in self._handle:
             digest, _, payload = line.rstrip(b"\n").partition(b" ")
             if not line.endswith(b"\n") or digest != b"%08x" % zlib.crc32(payload):
-                break
-            level, z, y, x, size = json.loads(payload)
-            self.done[level, (z, y, x)] = size
-            good += len(line)
-        return good
+                return
+            level, z, y, x, size, block, stamp = json.loads(payload)
+            yield line, Made(level, (z, y, x), size, Block(block), stamp)

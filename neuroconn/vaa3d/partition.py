@@ -7,6 +7,7 @@ the same columns and all columns the same z blocks, which is what ``mdata.bin`` 
 from __future__ import annotations
 
 import math
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import accumulate, product
@@ -93,6 +94,14 @@ class Tiling:
         size = [a[i] for a, i in zip((self.z, self.y, self.x), index, strict=True)]
         z, y, x = start
         return Box((z, y, x), (z + size[0], y + size[1], x + size[2]))
+
+    def overlapping(self, box: Box) -> list[Box]:
+        """Return the voxels of every tile that shares some with ``box``."""
+        ranges = (
+            range(bisect_right(starts, low) - 1, bisect_left(starts, high))
+            for starts, low, high in zip(self.starts, box.start, box.stop, strict=True)
+        )
+        return [self.box((z, y, x)) for z, y, x in product(*ranges)]
 
     def __len__(self) -> int:
         return math.prod(self.counts)

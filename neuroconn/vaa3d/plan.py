@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from neuroconn.errors import OutputError
+from neuroconn.errors import OutputError, UsageError
 from neuroconn.geometry import ZYX, Frame
 from neuroconn.vaa3d.halving import Downsample
 from neuroconn.vaa3d.mdata import NULL_TILE, Block, Column, TileTable
 from neuroconn.vaa3d.names import Floats, TileNames, name_tiles
 from neuroconn.vaa3d.partition import LevelPlan, Partition, Tiling, plan_terafly_levels
+from neuroconn.vaa3d.pyramid import Pyramid
 from neuroconn.vaa3d.tiles import Compression, check_compression, check_grey
 
 PATH_LIMIT = 1024
 """Vaa3D keeps absolute paths in buffers of this many bytes, the closing NUL included."""
+WINDOWS_LIMIT = 260
+"""The same of Windows, unless it is told otherwise."""
+MOST_TILES = 65535
+"""Rows or columns of tiles that ``mdata.bin`` can count."""
+MOST_VOXELS = 2**31 - 1
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +60,7 @@ class TeraflyPlan:
     def __post_init__(self) -> None:
         check_grey(self.dtype, "a TeraFly volume")
         check_compression(self.options.compression)
+        check_header(self.shape, self.tilings)
         _ = self.names
 
     @cached_property
@@ -70,6 +80,11 @@ class TeraflyPlan:
     def names(self) -> list[TileNames]:
         """What the tiles of each level are called."""
         return name_tiles(self.levels, self.tilings, self.spacing_um, self.origin_um)
+
+    @cached_property
+    def pyramid(self) -> Pyramid:
+        """Which tiles every tile is made of."""
+        return Pyramid(self.levels, self.tilings)
 
     @property
     def tile_count(self) -> int:
@@ -93,7 +108,7 @@ class TeraflyPlan:
         return plan | {"spacing_um": list(self.spacing_um), "origin_um": list(self.origin_um)}
 
     def check_path(self, output: Path) -> None:
-        """Refuse folders whose tiles Vaa3D could not find.
+        """Refuse folders whose tiles Vaa3D could not find; warn of those Windows would not open.
 
         Raises
         ------
@@ -116,6 +131,35 @@ class TeraflyPlan:
                 f"tile paths below {root[:60]}... take {longest} bytes, Vaa3D reads fewer than "
                 f"{PATH_LIMIT}: choose a shorter path"
             )
+        if longest >= WINDOWS_LIMIT:
+            logger.warning(
+                "tile paths take up to %d bytes; Vaa3D reads fewer than %d, but on Windows fewer "
+                "than %d: keep copies there in a folder with a shorter name",
+                longest,
+                PATH_LIMIT,
+                WINDOWS_LIMIT,
+            )
+
+
+def check_header(shape: ZYX, tilings: Sequence[Tiling]) -> None:
+    """Refuse what ``mdata.bin`` has no numbers for.
+
+    Raises
+    ------
+    UsageError
+        If a level has more rows or columns of tiles than 16 bits count, or an axis more voxels
+        than 31 bits do.
+    """
+    rows, columns = (max(tiling.counts[axis] for tiling in tilings) for axis in (1, 2))
+    if max(rows, columns) > MOST_TILES:
+        raise UsageError(
+            f"{rows} rows and {columns} columns of tiles are more than the {MOST_TILES} that "
+            f"mdata.bin can count: use larger tiles"
+        )
+    if max(shape) > MOST_VOXELS:
+        raise UsageError(
+            f"{shape} voxels: mdata.bin counts {MOST_VOXELS} along an axis; export a crop"
+        )
 
 
 def tile_table(

@@ -1,44 +1,41 @@
-"""Write a volume of any size as a TeraFly tree.
+"""Write a volume of any size as a TeraFly tree, in one pass over level 0.
 
-Level 0 comes from a callable, box by box. Every further level is halved, on the volume's own grid,
-from the tiles of the level before as they were written. Each tile is made, written beside the tree,
-moved into it and noted in a journal; nothing but finished tiles is ever seen in a level, and
-``mdata.bin``, without which Vaa3D refuses the volume, comes last.
+Level 0 comes from a callable, box by box. What a tile gives to coarser levels is halved while it is
+in memory and waits beside the tree until the tiles above are complete; no tile is read again. Each
+tile is written beside the tree, moved into it and noted in a journal; nothing but finished tiles is
+ever seen in a level, and ``mdata.bin``, without which Vaa3D refuses the volume, comes last.
 
-Memory: a thread holds the tile it makes, one slab of the level before (a tile's worth of voxels)
-and what the callable needs; never more than about three tiles, whatever the size of the volume.
+Memory: a thread holds the tile it makes, its block (an eighth) and what the callable needs,
+whatever the size of the volume. Scratch space: some blocks for each level.
 """
 
 from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from itertools import islice
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from neuroconn.errors import OutputError, VolumeError
-from neuroconn.geometry import ZYX, Box
-from neuroconn.vaa3d.files import publish, storage_errors, write_whole
-from neuroconn.vaa3d.halving import halve
+from neuroconn.errors import OutputError
+from neuroconn.geometry import ZYX
+from neuroconn.vaa3d.files import differences, storage_errors, write_whole
 from neuroconn.vaa3d.journal import TileJournal
+from neuroconn.vaa3d.ledger import Ledger
+from neuroconn.vaa3d.making import PARTIAL, ReadBox, TileSource, Work
 from neuroconn.vaa3d.mdata import FORMAT_NAME, encode
-from neuroconn.vaa3d.overlay import avoid_powers_of_two
 from neuroconn.vaa3d.plan import TeraflyPlan
-from neuroconn.vaa3d.reader import TeraflyLevel, TeraflyVolume
-from neuroconn.vaa3d.tiles import write_tile
+from neuroconn.vaa3d.reader import TeraflyVolume
+from neuroconn.vaa3d.record import NAME, TileRecord
+from neuroconn.vaa3d.workers import Start, local
 
 IDENTITY = "neuroconn.json"
-PARTIAL = ".partial"
 
-ReadBox = Callable[[Box], NDArray[Any] | None]
-"""Level-0 voxels of a box, in the plan's dtype; None says that all of them are zero."""
 Progress = Callable[[int, int], None]
 
 
@@ -63,15 +60,20 @@ class TeraflyReport:
     """Tiles made by this run, empty ones included."""
     kept: int
     """Tiles an earlier run had made."""
+    reused: int = 0
+    """Tiles taken over from the export that was updated."""
 
 
 def write_terafly(
-    read: ReadBox,
+    read: ReadBox | TileSource,
     output: Path,
     plan: TeraflyPlan,
     *,
     identity: Mapping[str, Any] | None = None,
     threads: int = 1,
+    workers: Start | None = None,
+    update: Path | None = None,
+    may_differ: tuple[str, ...] = (),
     progress: Progress | None = None,
 ) -> TeraflyReport:
     """Write the volume that ``read`` gives into the folder ``output``.
@@ -81,7 +83,7 @@ def write_terafly(
 
     Parameters
     ----------
-    read : callable
+    read : callable or TileSource
         Given a :class:`Box` of level 0, returns its (z, y, x) voxels in ``plan.dtype``, or None
         where all are zero. Called from ``threads`` threads at once.
     output : Path
@@ -93,6 +95,13 @@ def write_terafly(
         identity is refused rather than mixed in.
     threads : int, optional
         Tiles made at the same time.
+    workers : callable, optional
+        Others to make the tiles, instead of threads.
+    update : Path, optional
+        A finished export of the same identity, but for what ``may_differ``. Tiles whose stamps are
+        the same are linked from there, or copied; the tree is that of an export from the start.
+    may_differ : tuple of str, optional
+        Keys of the identity that stamps speak for.
     progress : callable, optional
         Called with (tiles done, tiles in all) after every tile.
 
@@ -103,113 +112,98 @@ def write_terafly(
     Raises
     ------
     OutputError
-        If ``output`` holds something else, is being written, or cannot be a TeraFly path.
+        If ``output`` holds something else, is being written, or cannot be a TeraFly path; if
+        ``update`` is no finished export, or one of something else.
     StorageError
         If the disk is full.
     VolumeError
         If ``read`` returns something else than it was asked for.
     """
     plan.check_path(output)
-    whole = {"format": "terafly", **plan.identity(), **(identity or {})}
-    _claim(output, json.loads(json.dumps(whole)))
+    source = read if isinstance(read, TileSource) else TileSource(read)
+    whole = json.loads(json.dumps({"format": "terafly", **plan.identity(), **(identity or {})}))
+    old = None if update is None else _updated(update, output, plan, whole, may_differ)
+    _claim(output, whole)
     if (output / plan.levels[0].folder / "mdata.bin").exists():
         shutil.rmtree(output / PARTIAL, ignore_errors=True)
-        return _summary(plan, output, written=0)
-    written = _Writer(read, output, plan, threads, progress).run()
-    return _summary(plan, output, written=written)
+        return TeraflyReport(_levels(plan, _empty_tiles(plan, output)), 0, plan.tile_count)
+    work = Work(source, output.absolute(), plan, None if update is None else update.absolute())
+    return _run(work, Ledger(plan.pyramid, old), workers or local(threads), progress)
 
 
-class _Writer:
-    """One run over the missing tiles."""
+def _run(work: Work, ledger: Ledger, start: Start, progress: Progress | None) -> TeraflyReport:
+    """Make the missing tiles, then the files that say where tiles are."""
+    plan, made, reused = work.plan, 0, 0
+    with storage_errors(work.output):
+        work.scratch.mkdir(parents=True, exist_ok=True)
+    with TileJournal(work.scratch / "journal") as journal:
+        _clear_drafts(work.scratch)
+        ledger.resume(journal.records(), work.has_tile, work.has_block)
+        kept = ledger.done
+        with start(work) as workers:
+            while ledger.done < plan.tile_count:
+                while workers.room > 0 and (job := ledger.next()) is not None:
+                    workers.submit(job)
+                for tile in workers.drain():
+                    with storage_errors(work.output):
+                        journal.record(tile)
+                    for spent in ledger.finish(tile):
+                        work.block_path(*spent).unlink(missing_ok=True)
+                    made, reused = made + (not tile.reused), reused + tile.reused
+                    if progress is not None:
+                        progress(ledger.done, plan.tile_count)
+        _finish(work, ledger.tiles)
+    shutil.rmtree(work.scratch)
+    empty = [int(np.count_nonzero(sizes == 0)) for sizes in ledger.tiles.sizes]
+    return TeraflyReport(_levels(plan, empty), made, kept, reused)
 
-    def __init__(
-        self,
-        read: ReadBox,
-        output: Path,
-        plan: TeraflyPlan,
-        threads: int,
-        progress: Progress | None,
-    ) -> None:
-        self.read, self.output, self.plan, self.threads = read, output, plan, threads
-        self.progress = progress or (lambda done, total: None)
-        self.scratch = output / PARTIAL
 
-    def run(self) -> int:
-        self.scratch.mkdir(parents=True, exist_ok=True)
-        written = 0
-        with TileJournal(self.scratch / "journal") as journal:
-            self.journal = journal
-            for level in range(len(self.plan.levels)):
-                missing = [i for i in self.plan.tilings[level] if not self._is_done(level, i)]
-                below = self._level(level - 1) if level else None
-                jobs = ((level, index, below) for index in missing)
-                for _ in _bounded(self._make, jobs, self.threads):
-                    written += 1
-                    self.progress(len(journal.done), self.plan.tile_count)
-            # The finest level's table is the last file: where it stands, all is done.
-            for level in reversed(range(len(self.plan.levels))):
-                self._finish(level)
-        shutil.rmtree(self.scratch)
-        return written
+def _finish(work: Work, tiles: TileRecord) -> None:
+    """Write what makes a folder of tiles a volume; the finest level's table is the last file."""
+    plan, scratch = work.plan, work.scratch
+    with storage_errors(work.output):
+        write_whole(work.output / NAME, tiles.lines(), scratch=scratch)
+        for level in reversed(range(len(plan.levels))):
+            folder = work.output / plan.levels[level].folder
+            table = plan.table(level, partial(_has_file, tiles.sizes[level]))
+            write_whole(folder / ".iim.format", FORMAT_NAME.encode(), scratch=scratch)
+            write_whole(folder / "mdata.bin", encode(table), scratch=scratch)
 
-    def _is_done(self, level: int, index: ZYX) -> bool:
-        size = self.journal.done.get((level, index))
-        if not size:
-            return size == 0
-        path = self._path(level, index)
-        if path.is_file() and path.stat().st_size == size:
-            return True
-        del self.journal.done[level, index]
-        return False
 
-    def _make(self, level: int, index: ZYX, below: TeraflyLevel | None) -> None:
-        box = self.plan.tilings[level].box(index)
-        values = self._level_0(box) if below is None else self._halved(below, level, box)
-        if values is not None and self.plan.options.avoid_powers_of_two:
-            values = avoid_powers_of_two(values)
-        if values is None or not values.any():
-            self.journal.record(level, index, 0)
-            return
-        temporary = self.scratch / f"{level}-{'-'.join(map(str, index))}.tif"
-        with storage_errors(self.output):
-            write_tile(temporary, values, compression=self.plan.options.compression)
-            size = temporary.stat().st_size
-            publish(temporary, self._path(level, index))
-            self.journal.record(level, index, size)
+def _has_file(sizes: NDArray[np.int64], index: ZYX) -> bool:
+    return bool(sizes[index])
 
-    def _level_0(self, box: Box) -> NDArray[Any] | None:
-        values = self.read(box)
-        if values is not None and (
-            values.shape != box.shape or values.dtype != np.dtype(self.plan.dtype)
-        ):
-            raise VolumeError(
-                f"asked for {self.plan.dtype} {box.shape}, got {values.dtype} {values.shape}: "
-                f"every tile of a TeraFly volume must be grey and of one dtype"
-            )
-        return values
 
-    def _halved(self, below: TeraflyLevel, level: int, box: Box) -> NDArray[Any] | None:
-        step, how = self.plan.levels[level].step, self.plan.options.downsample
-        if not below.any(_scaled(box, step)):
-            return None
-        values = np.empty(box.shape, dtype=self.plan.dtype)
-        depth = max(1, box.shape[0] // 8)
-        for slab in box.split((depth, *box.shape[1:])):
-            values[slab.within(box)] = halve(below.read(_scaled(slab, step)), step, how)
-        return values
+def _clear_drafts(scratch: Path) -> None:
+    """Remove what a killed run left half-written."""
+    for pattern in ("*.tif", "*.part", "*.tmp"):
+        for path in scratch.glob(pattern):
+            path.unlink(missing_ok=True)
 
-    def _level(self, level: int) -> TeraflyLevel:
-        table = self.plan.table(level, lambda index: self.journal.done[level, index] > 0)
-        return TeraflyLevel(self.output / self.plan.levels[level].folder, table)
 
-    def _path(self, level: int, index: ZYX) -> Path:
-        return self.output / self.plan.levels[level].folder / self.plan.names[level].path(index)
-
-    def _finish(self, level: int) -> None:
-        reader = self._level(level)
-        with storage_errors(reader.folder):
-            write_whole(reader.folder / ".iim.format", FORMAT_NAME.encode(), scratch=self.scratch)
-            write_whole(reader.folder / "mdata.bin", encode(reader.table), scratch=self.scratch)
+def _updated(
+    old: Path,
+    output: Path,
+    plan: TeraflyPlan,
+    identity: dict[str, Any],
+    may_differ: tuple[str, ...],
+) -> TileRecord:
+    """Read the record of an export to update, if it is one that can be."""
+    path = old / IDENTITY
+    if old.resolve() == output.resolve():
+        raise OutputError(f"{old} cannot be updated in place: choose another folder for the output")
+    if not path.is_file():
+        raise OutputError(f"{old} is not an export of ours, so it cannot be updated")
+    changed = [key for key in differences(_read_identity(path), identity) if key not in may_differ]
+    if changed:
+        raise OutputError(
+            f"{old} is an export with other {', '.join(changed)}, so all tiles would change: "
+            f"export without it"
+        )
+    unfinished = [x for x in plan.levels if not (old / x.folder / "mdata.bin").is_file()]
+    if unfinished or (old / PARTIAL).exists():
+        raise OutputError(f"{old} is not finished: run its own command again first")
+    return TileRecord.read(old, [tiling.counts for tiling in plan.tilings])
 
 
 def _claim(output: Path, identity: dict[str, Any]) -> None:
@@ -219,7 +213,7 @@ def _claim(output: Path, identity: dict[str, Any]) -> None:
         raise OutputError(f"{output} is a file, and a TeraFly volume is a folder")
     if path.is_file():
         found = _read_identity(path)
-        changed = sorted(k for k in identity | found if identity.get(k) != found.get(k))
+        changed = differences(found, identity)
         if changed:
             raise OutputError(
                 f"{output} holds an export with other {', '.join(changed)}: mixing them would "
@@ -244,38 +238,14 @@ def _read_identity(path: Path) -> dict[str, Any]:
     return found
 
 
-def _bounded(
-    make: Callable[..., None], jobs: Iterable[tuple[Any, ...]], threads: int
-) -> Iterator[None]:
-    """Run jobs, ``threads`` at a time, yielding after each; the first failure stops the rest."""
-    if threads <= 1:
-        for job in jobs:
-            make(*job)
-            yield
-        return
-    queue = iter(jobs)
-    with ThreadPoolExecutor(threads, thread_name_prefix="tile") as pool:
-        running: set[Future[None]] = {pool.submit(make, *job) for job in islice(queue, threads)}
-        while running:
-            finished, running = wait(running, return_when=FIRST_COMPLETED)
-            for future in finished:
-                future.result()
-                yield
-            running |= {pool.submit(make, *job) for job in islice(queue, len(finished))}
+def _empty_tiles(plan: TeraflyPlan, output: Path) -> list[int]:
+    """Count the tiles of a finished tree that have no file."""
+    levels = (TeraflyVolume(output / level.folder).levels[0] for level in plan.levels)
+    return [sum(path is None for _, path in level.tiles()) for level in levels]
 
 
-def _scaled(box: Box, step: ZYX) -> Box:
-    (z0, y0, x0), (z1, y1, x1) = (
-        tuple(v * k for v, k in zip(corner, step, strict=True)) for corner in (box.start, box.stop)
+def _levels(plan: TeraflyPlan, empty: list[int]) -> tuple[LevelSummary, ...]:
+    return tuple(
+        LevelSummary(x.folder, x.shape, x.spacing_um(plan.spacing_um), len(tiling), n)
+        for x, tiling, n in zip(plan.levels, plan.tilings, empty, strict=True)
     )
-    return Box((z0, y0, x0), (z1, y1, x1))
-
-
-def _summary(plan: TeraflyPlan, output: Path, *, written: int) -> TeraflyReport:
-    levels = []
-    for level, planned in zip(plan.levels, plan.tilings, strict=True):
-        reader = TeraflyVolume(output / level.folder).levels[0]
-        empty = sum(path is None for _, path in reader.tiles())
-        spacing = level.spacing_um(plan.spacing_um)
-        levels.append(LevelSummary(level.folder, level.shape, spacing, len(planned), empty))
-    return TeraflyReport(tuple(levels), written, plan.tile_count - written)

@@ -6,8 +6,6 @@ compressed and truncated files. So tiles are little-endian, one strip per page, 
 
 from __future__ import annotations
 
-import struct
-import zlib
 from collections.abc import Iterable
 from importlib.util import find_spec
 from pathlib import Path
@@ -25,6 +23,8 @@ Compression = Literal["zlib", "lzw", "none"]
 deflate and read ``zlib`` tiles as zeros, silently; ``lzw`` needs imagecodecs to write and read."""
 STACKS = (".raw", ".v3draw")
 """Suffixes of tiles that are v3draw stacks; all others are TIFF."""
+STRIP_BYTES = 1 << 28
+"""A page is one strip, which views fastest, unless it is larger than this."""
 UNSIGNED = (np.dtype(np.uint8), np.dtype(np.uint16))
 
 
@@ -61,8 +61,9 @@ def write_tiff(
     compression: Compression = "none",
     bigtiff: bool = False,
     resolution: tuple[float, float] | None = None,
+    description: str | None = None,
 ) -> None:
-    """Write (y, x) pages, or (y, x, 3) colour pages, one strip each.
+    """Write (y, x) pages, or (y, x, 3) colour pages, one strip each but for huge ones.
 
     Parameters
     ----------
@@ -76,10 +77,12 @@ def write_tiff(
     bigtiff : bool, optional
         64-bit offsets, for files past 4 GB.
     resolution : (x, y) floats, optional
-        Pixels per centimetre.
+        Pixels per unit; which one, the description says.
+    description : str, optional
+        Of the first page.
     """
     with tifffile.TiffWriter(path, byteorder="<", bigtiff=bigtiff) as writer:
-        for page in pages:
+        for number, page in enumerate(pages):
             colour = page.ndim == 3
             writer.write(
                 np.ascontiguousarray(page),
@@ -87,18 +90,19 @@ def write_tiff(
                 planarconfig="contig" if colour else None,
                 # Page tags beyond the required ones have broken readers; PageNumber above all.
                 metadata=None,
+                description=None if number else description,
                 software=False,
                 contiguous=False,
-                rowsperstrip=page.shape[0],
+                rowsperstrip=min(len(page), max(1, STRIP_BYTES // page[0].nbytes)),
                 compression=None if compression == "none" else compression,
                 resolution=resolution,
-                resolutionunit=None if resolution is None else "CENTIMETER",
+                resolutionunit=None if resolution is None else "NONE",
                 maxworkers=1,
             )
 
 
 def write_tile(path: Path, tile: NDArray[Any], *, compression: Compression = "none") -> None:
-    """Write one (z, y, x) tile of uint8 or uint16.
+    """Write one (z, y, x) tile of uint8 or uint16, one strip a page.
 
     Raises
     ------
@@ -110,7 +114,18 @@ def write_tile(path: Path, tile: NDArray[Any], *, compression: Compression = "no
         raise UsageError(
             f"a tile must be grey (z, y, x), got shape {tile.shape}: one RGB tile crashes TeraFly"
         )
-    write_tiff(path, tile, compression=compression)
+    with tifffile.TiffWriter(path, byteorder="<", bigtiff=False) as writer:
+        # All pages in one call: a call each would cost more than writing them does.
+        writer.write(
+            np.ascontiguousarray(tile),
+            photometric="minisblack",
+            metadata=None,
+            software=False,
+            contiguous=False,
+            rowsperstrip=tile.shape[1],
+            compression=None if compression == "none" else compression,
+            maxworkers=1,
+        )
 
 
 def read_tile(path: Path, shape: ZYX, dtype: np.dtype[Any], planes: slice) -> NDArray[Any]:
@@ -136,9 +151,9 @@ def read_tile(path: Path, shape: ZYX, dtype: np.dtype[Any], planes: slice) -> ND
             return np.stack([_page(page, shape[1:], dtype) for page in pages])
     except FileNotFoundError:
         raise VolumeError(f"{path} is missing, but its volume lists it: copy it again") from None
-    except (OSError, ValueError, KeyError, struct.error, zlib.error, RuntimeError) as error:
-        if isinstance(error, VolumeError):
-            raise
+    except VolumeError:
+        raise
+    except Exception as error:  # of damaged files, tifffile raises anything at all
         hint = " (pip install 'neuroconn[tiff]' reads LZW)" if "imagecodecs" in str(error) else ""
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise VolumeError(f"{path} cannot be read: {reason}{hint}") from error
@@ -148,10 +163,9 @@ def _page(page: Any, shape: tuple[int, int], dtype: np.dtype[Any]) -> NDArray[An
     # tifffile fills missing strips with zeros; a hole in a brain must not pass for background.
     if 0 in page.databytecounts or len(page.databytecounts) == 0:
         raise ValueError(f"page {page.index} has no data")
-    values = np.asarray(page.asarray(maxworkers=1))
-    if values.shape != shape or values.dtype.itemsize != dtype.itemsize:
-        raise ValueError(f"page {page.index} is {values.dtype} {values.shape}, not {dtype} {shape}")
-    return values.view(dtype)
+    if page.shape != shape or page.dtype is None or page.dtype.itemsize != dtype.itemsize:
+        raise ValueError(f"page {page.index} is {page.dtype} {page.shape}, not {dtype} {shape}")
+    return np.asarray(page.asarray(maxworkers=1)).view(dtype)
 
 
 def _expect(

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, BinaryIO, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from neuroconn.errors import UsageError, VolumeError
-from neuroconn.vaa3d.files import publish, storage_errors
+from neuroconn.geometry import Box
+from neuroconn.vaa3d.appearing import appearing
 
 MAGIC = b"raw_image_stack_by_hpeng"
 _KINDS: dict[int, Any] = {1: np.uint8, 2: np.uint16, 4: np.float32}
@@ -66,25 +68,67 @@ def write_v3draw(path: Path, slabs: Iterable[ArrayLike], shape: CZYX, dtype: DTy
     ValueError
         If the slabs do not fill the stack exactly: Vaa3D rejects a file of another size.
     """
+    header(shape, dtype)
+    with appearing(path) as temporary:
+        write_boxes(temporary, _placed(slabs, shape), shape, dtype)
+
+
+def write_boxes(
+    path: Path, boxes: Iterable[tuple[Box, NDArray[Any]]], shape: CZYX, dtype: DTypeLike
+) -> None:
+    """Write a stack box by box, in any order, straight to ``path``.
+
+    Parameters
+    ----------
+    path : Path
+        Overwritten; half a stack until the last box is there.
+    boxes : iterable of (Box, ndarray of shape (c, z, y, x))
+        They fill the stack without overlap; one is in memory at a time.
+    shape : (c, z, y, x) ints
+        Of the whole stack.
+    dtype : uint8, uint16 or float32
+
+    Raises
+    ------
+    ValueError
+        If the boxes do not fill the stack.
+    """
     kind = np.dtype(dtype).newbyteorder("<")
-    head = header(shape, dtype)
-    channels, depth, *plane = shape
-    page = int(np.prod(plane, dtype=np.int64)) * kind.itemsize
-    temporary = path.with_name(f".{path.name}.partial")
-    with storage_errors(path):
-        with temporary.open("wb") as handle:
-            handle.write(head)
-            z = 0
-            for slab in slabs:
-                values = np.asarray(slab, dtype=kind)
-                _check_slab(values.shape, shape, z)
-                for c in range(channels):
-                    handle.seek(len(head) + (c * depth + z) * page)
-                    handle.write(np.ascontiguousarray(values[c]).data)
-                z += values.shape[1]
-            if z != depth:
-                raise ValueError(f"slabs ended at plane {z} of {depth}")
-        publish(temporary, path)
+    missing = math.prod(shape[1:])
+    with path.open("wb") as handle:
+        handle.write(header(shape, dtype))
+        for box, values in boxes:
+            if values.shape != (shape[0], *box.shape):
+                raise ValueError(f"voxels of shape {values.shape} do not fill {box} of {shape}")
+            _write_box(handle, box, np.asarray(values, dtype=kind), shape)
+            missing -= box.size
+    if missing:
+        raise ValueError(f"slabs or boxes ended {missing} voxels short of a stack of {shape}")
+
+
+def _write_box(handle: BinaryIO, box: Box, values: NDArray[Any], shape: CZYX) -> None:
+    """Write each run of voxels that is consecutive in the file: a plane's rows, or a row."""
+    _, depth, height, width = shape
+    whole_rows = box.shape[2] == width
+    rows = range(box.start[1], box.start[1] + 1) if whole_rows else range(box.start[1], box.stop[1])
+    for c, z in product(range(shape[0]), range(box.start[0], box.stop[0])):
+        for y in rows:
+            plane = values[c, z - box.start[0]]
+            run = plane if whole_rows else plane[y - box.start[1]]
+            place = ((c * depth + z) * height + y) * width + box.start[2]
+            handle.seek(HEADER + place * values.itemsize)
+            handle.write(np.ascontiguousarray(run).data)
+
+
+def _placed(slabs: Iterable[ArrayLike], shape: CZYX) -> Iterator[tuple[Box, NDArray[Any]]]:
+    z = 0
+    for slab in slabs:
+        values = np.asarray(slab)
+        fits = values.ndim == 4 and (values.shape[0], *values.shape[2:]) == (shape[0], *shape[2:])
+        if not fits or z + values.shape[1] > shape[1]:
+            raise ValueError(f"a slab of {values.shape} at plane {z} does not fit a stack {shape}")
+        yield Box((z, 0, 0), (z + values.shape[1], *shape[2:])), values
+        z += values.shape[1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,9 +212,3 @@ def open_v3draw(path: Path) -> NDArray[Any]:
         return np.memmap(path, dtype=kind, mode="r", offset=HEADER, shape=shape)
     except (OSError, ValueError) as error:
         raise VolumeError(f"cannot map {path} into memory: {error}") from error
-
-
-def _check_slab(slab: tuple[int, ...], shape: CZYX, z: int) -> None:
-    fits = len(slab) == 4 and (slab[0], *slab[2:]) == (shape[0], *shape[2:])
-    if not fits or z + slab[1] > shape[1]:
-        raise ValueError(f"a slab of shape {slab} at plane {z} does not fit a stack of {shape}")

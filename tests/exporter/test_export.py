@@ -8,64 +8,21 @@ import numpy as np
 import pytest
 import tifffile
 from numpy.typing import NDArray
+from pairs import FRAME, brain_image, map_image, store
 
 from neuroconn.config.overlay import OverlaySettings
 from neuroconn.errors import OutputError, StorageError, UsageError, VolumeError
 from neuroconn.exporter import export
 from neuroconn.exporter import run as export_run
-from neuroconn.geometry import Box, Frame, Level, plan_levels
-from neuroconn.inference.encoding import Encoding
+from neuroconn.geometry import Box, Frame, Level
 from neuroconn.vaa3d.halving import halve
 from neuroconn.vaa3d.overlay import Window, avoid_powers_of_two, overlay, rgb
 from neuroconn.vaa3d.reader import TeraflyVolume
 from neuroconn.vaa3d.v3draw import open_v3draw
-from neuroconn.volume import Image, create_image, intensity_statistics, write_region
-from neuroconn.volume.statistics import pack_histogram, voxel_histogram
+from neuroconn.volume import write_region
 
 SHAPE = (70, 90, 100)
-FRAME = Frame((2.0, 1.0, 1.0), (10.0, 20.0, 30.0))
 DEFAULT = OverlaySettings()
-
-
-def store(path: Path, volume: NDArray[Any], kind: Any, frame: Frame = FRAME, **more: Any) -> Image:
-    shape: Any = volume.shape
-    levels = [Level(shape, (1, 1, 1), (1, 1, 1))] if kind == "distance" else plan_levels(shape)
-    image = create_image(
-        path,
-        levels=more.pop("levels", levels),
-        dtype=volume.dtype,
-        frame=frame,
-        chunk=16,
-        shard=32,
-        kind=kind,
-        **more,
-    )
-    grid = image.grid()
-    for index in grid:
-        box = grid.core(index)
-        write_region(image.array(0), box, np.ascontiguousarray(volume[box.slices]))
-    return image
-
-
-def brain_image(path: Path, volume: NDArray[Any], **more: Any) -> Image:
-    image = store(path, volume, "brain", **more)
-    counts = voxel_histogram(volume)
-    notes = {**intensity_statistics(counts), "histogram": pack_histogram(counts)}
-    image.update_attributes({"intensity": notes})
-    return image
-
-
-def map_image(path: Path, distance: NDArray[Any], dtype: str = "uint8", **more: Any) -> Image:
-    encoding = Encoding(dtype, clip=10.0)
-    codes = np.where(np.isnan(distance), encoding.fill, encoding.encode(np.nan_to_num(distance)))
-    return store(
-        path,
-        codes.astype(dtype),
-        "distance",
-        fill_value=encoding.fill,
-        array_attributes=encoding.attributes(),
-        **more,
-    )
 
 
 def volumes() -> tuple[NDArray[np.uint16], NDArray[np.float64]]:
@@ -237,9 +194,18 @@ def mismatches() -> dict[str, Callable[[Path], tuple[Path, Path]]]:
     def absent(root: Path) -> tuple[Path, Path]:
         return root / "brain", root / "nothing"
 
-    return {f.__name__: f for f in (other_shape, other_place, swapped, no_scale, absent)} | {
-        "no_statistics": no_statistics
-    }
+    def real_numbers(root: Path) -> tuple[Path, Path]:
+        store(root / "float", small.astype(np.float32), "brain")
+        map_image(root / "map", small)
+        return root / "float", root / "map"
+
+    def signed(root: Path) -> tuple[Path, Path]:
+        store(root / "signed", small.astype(np.int16), "brain")
+        map_image(root / "map", small)
+        return root / "signed", root / "map"
+
+    cases = (other_shape, other_place, swapped, no_scale, no_statistics, absent)
+    return {f.__name__: f for f in (*cases, real_numbers, signed)}
 
 
 @pytest.mark.parametrize("case", list(mismatches()))

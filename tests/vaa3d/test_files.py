@@ -1,6 +1,7 @@
 """Files appear whole, and a refusing disk is one line."""
 
 import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,19 @@ def test_a_file_is_moved_to_its_name_and_never_copied(tmp_path: Path) -> None:
 
     assert (tmp_path / "deep" / "er" / "tile.tif").stat().st_ino == inode
     assert not temporary.exists()
+
+
+def test_a_file_is_on_disk_before_it_has_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    named: list[bool] = []
+    monkeypatch.setattr(os, "fsync", lambda handle: named.append((tmp_path / "tile.tif").exists()))
+    (tmp_path / "tile.tmp").write_bytes(b"whole")
+
+    publish(tmp_path / "tile.tmp", tmp_path / "tile.tif")
+
+    assert named == [False]
+    assert (tmp_path / "tile.tif").exists()
 
 
 def test_small_files_leave_nothing_in_the_scratch_folder(tmp_path: Path) -> None:

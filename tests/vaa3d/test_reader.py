@@ -111,7 +111,9 @@ def test_one_level_opens_by_its_own_folder(irregular: Path) -> None:
     assert volume.frame.spacing_um == (2.0, 0.35, 0.35)
 
 
-@pytest.mark.parametrize("damage", ["missing", "cut", "short", "dtype", "hole", "text"])
+@pytest.mark.parametrize(
+    "damage", ["missing", "cut", "short", "dtype", "hole", "text", "chain", "huge"]
+)
 def test_a_bad_tile_is_named_and_never_read_as_zeros(damage: str, tmp_path: Path) -> None:
     victim = build(tmp_path, VOLUME, SIZES, compression="zlib")[1, 2, 0]
     if damage == "missing":
@@ -125,6 +127,11 @@ def test_a_bad_tile_is_named_and_never_read_as_zeros(damage: str, tmp_path: Path
     elif damage == "hole":
         with tifffile.TiffFile(victim, mode="r+") as tif:
             tif.pages[0].tags["StripByteCounts"].overwrite(0)
+    elif damage == "chain":
+        victim.write_bytes(victim.read_bytes()[:4] + b"\xff\xff\0\0" + victim.read_bytes()[8:])
+    elif damage == "huge":  # a page that would fill the memory
+        with tifffile.TiffFile(victim, mode="r+") as tif:
+            tif.pages[1].tags["ImageLength"].overwrite(2**31)
     else:
         victim.write_text("not a tiff")
     volume = TeraflyVolume(tmp_path)

@@ -1,7 +1,7 @@
 """Kill the writer anywhere: the same call finishes the same tree."""
 
+import json
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from neuroconn.geometry import Box
-from neuroconn.vaa3d import files, journal, terafly
+from neuroconn.vaa3d import files, journal, making, terafly
 from neuroconn.vaa3d.plan import TeraflyOptions, TeraflyPlan
 from neuroconn.vaa3d.terafly import TeraflyReport, write_terafly
 
@@ -71,10 +71,10 @@ def killed_at(step: int, torn: int) -> Iterator[None]:
 
         return wrapped
 
-    write_tile = terafly.write_tile
+    write_tile = making.write_tile
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(terafly, "write_tile", failing(write_tile))
-        patch.setattr(terafly, "publish", failing(terafly.publish))
+        patch.setattr(making, "write_tile", failing(write_tile))
+        patch.setattr(making, "publish", failing(making.publish))
         patch.setattr(files, "publish", failing(files.publish))
         patch.setattr(journal.TileJournal, "record", failing(journal.TileJournal.record))
         patch.setattr(terafly.shutil, "rmtree", failing(terafly.shutil.rmtree))
@@ -98,7 +98,7 @@ def finish(output: Path) -> TeraflyReport:
     max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(
-    kills=st.lists(st.integers(1, 90), min_size=1, max_size=4),
+    kills=st.lists(st.integers(1, 120), min_size=1, max_size=4),
     torn=st.integers(0, 3000),
     cut=st.integers(0, 40),
 )
@@ -131,12 +131,14 @@ def test_a_run_killed_at_any_single_step_resumes_to_the_same_tree(tmp_path: Path
         write_terafly(lambda box: VOLUME[20:30, 20:40, 20:40][box.slices], tmp_path / name, small)
 
     run("whole")
-    # The record, 5 tiles of 3 operations, 2 x 2 files of the levels, clearing up.
-    for step in range(1, 1 + 15 + 4 + 1 + 1):
+    # The record, 4 tiles of 4 operations and one of 3, what tiles are made of, 2 x 2 files of the
+    # levels, clearing up.
+    last = 1 + 16 + 3 + 1 + 4 + 1
+    for step in range(1, last + 2):
         with killed_at(step, 100):
             run(f"step {step}")
         unfinished = tree(tmp_path / f"step {step}") != tree(tmp_path / "whole")
-        assert unfinished == (step <= 21)
+        assert unfinished == (step <= last)
         run(f"step {step}")
         assert tree(tmp_path / f"step {step}") == tree(tmp_path / "whole")
 
@@ -186,29 +188,34 @@ def test_a_tile_that_lost_bytes_is_written_again(
     assert tree(output) == uninterrupted
 
 
-CHILD = """
-import os, signal, sys
-from pathlib import Path
-import numpy as np
-from neuroconn.vaa3d.terafly import write_terafly
-from neuroconn.vaa3d.plan import TeraflyOptions, TeraflyPlan
-volume = np.load(sys.argv[2])
-def die(done, total):
-    if done == int(sys.argv[3]):
-        os.kill(os.getpid(), signal.SIGKILL)
-plan = TeraflyPlan(volume.shape, "uint16", options=TeraflyOptions(tile=20))
-write_terafly(lambda b: volume[b.slices], Path(sys.argv[1]), plan, progress=die)
-"""
+def test_processes_killed_at_20_random_moments_leave_the_same_tree(tmp_path: Path) -> None:
+    script = Path(__file__).with_name("killing.py")
+    command = [sys.executable, script, tmp_path, "20"]
+
+    ended = subprocess.run(
+        command, env=os.environ | {"OMP_NUM_THREADS": "1"}, check=True, capture_output=True
+    )
+
+    found = json.loads(ended.stdout)
+    assert found["kills"] == 20
+    uninterrupted = tree(tmp_path / "0")
+    for number in range(1, found["trees"]):
+        assert tree(tmp_path / str(number)) == uninterrupted
 
 
-def test_a_killed_process_resumes_to_the_same_tree(
-    tmp_path: Path, uninterrupted: dict[str, bytes]
+@pytest.mark.parametrize("lost", ["block", "tile"])
+def test_what_disappears_between_runs_is_made_again(
+    lost: str, tmp_path: Path, uninterrupted: dict[str, bytes]
 ) -> None:
-    np.save(tmp_path / "volume.npy", VOLUME)
-    command = [sys.executable, "-c", CHILD, tmp_path / "out", tmp_path / "volume.npy", "9"]
+    output = tmp_path / "out"
+    with killed_at(30, 0):
+        finish(output)
+    pattern = ".partial/*.block" if lost == "block" else "RES*/**/*.tif"
+    victims = sorted(output.glob(pattern))
+    assert victims
+    victims[0].unlink()
+    victims[-1].write_bytes(b"cut off")
 
-    ended = subprocess.run(command, env=os.environ | {"OMP_NUM_THREADS": "1"}, check=False)
+    finish(output)
 
-    assert ended.returncode == -signal.SIGKILL
-    assert finish(tmp_path / "out").kept == 9
-    assert tree(tmp_path / "out") == uninterrupted
+    assert tree(output) == uninterrupted

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from neuroconn.errors import NeuroconnError, OutputError, StorageError, UsageError, VolumeError
 from neuroconn.geometry import Box
-from neuroconn.vaa3d import terafly
+from neuroconn.vaa3d import making
 from neuroconn.vaa3d.halving import halve
 from neuroconn.vaa3d.mdata import decode
 from neuroconn.vaa3d.plan import TeraflyOptions, TeraflyPlan
@@ -226,7 +226,7 @@ def test_finished_and_moved_trees_read_the_same(
 def test_the_tree_holds_nothing_but_levels_and_its_record(written: Path) -> None:
     names = {path.name for path in written.iterdir()}
 
-    assert names == {"RES(300x420x130)", "RES(150x210x65)", "neuroconn.json"}
+    assert names == {"RES(300x420x130)", "RES(150x210x65)", "neuroconn.json", "neuroconn.tiles"}
     assert json.loads((written / "neuroconn.json").read_text())["shape"] == list(SHAPE)
 
 
@@ -332,7 +332,7 @@ def test_a_full_disk_is_a_storage_error_that_can_be_resumed(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(terafly, "write_tile", full)
+        patch.setattr(making, "write_tile", full)
         with pytest.raises(StorageError, match="free some space"):
             write_terafly(reader(volume), tmp_path / "out", plan_of(volume, tile=16))
 

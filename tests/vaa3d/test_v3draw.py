@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from neuroconn.errors import UsageError, VolumeError
-from neuroconn.vaa3d.v3draw import open_v3draw, write_v3draw
+from neuroconn.geometry import Box
+from neuroconn.vaa3d.v3draw import open_v3draw, write_boxes, write_v3draw
 
 STACK = np.arange(24, dtype=np.uint16).reshape(1, 2, 3, 4)
 
@@ -50,6 +51,36 @@ def test_slabs_of_any_depth_give_the_same_stack(
     found = open_v3draw(path)
     assert found.dtype == dtype
     np.testing.assert_array_equal(found, stack)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    shape=st.tuples(st.sampled_from([1, 3]), *[st.integers(1, 6)] * 3),
+    edges=st.tuples(*[st.integers(1, 6)] * 3),
+    seed=st.integers(0, 99),
+)
+def test_boxes_in_any_order_give_the_same_stack(
+    shape: tuple[int, int, int, int],
+    edges: tuple[int, int, int],
+    seed: int,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    path = tmp_path_factory.mktemp("stack") / "a.raw"
+    rng = np.random.default_rng(seed)
+    stack = rng.integers(0, 65535, shape, dtype=np.uint16)
+    boxes = list(Box.of_shape(shape[1:]).split(edges))
+    rng.shuffle(boxes)  # type: ignore[arg-type]
+
+    write_boxes(path, ((box, stack[:, *box.slices]) for box in boxes), shape, np.uint16)
+
+    np.testing.assert_array_equal(open_v3draw(path), stack)
+
+
+def test_boxes_that_do_not_fill_the_stack_are_refused(tmp_path: Path) -> None:
+    box = Box((0, 0, 0), (1, 3, 4))
+    for values, words in ((STACK[:, :1], "12 voxels short"), (STACK, "do not fill")):
+        with pytest.raises(ValueError, match=words):
+            write_boxes(tmp_path / "a.raw", [(box, values)], STACK.shape, np.uint16)
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
@@ -102,7 +133,7 @@ def test_slabs_that_do_not_fill_the_stack_leave_no_file(slabs: list, tmp_path: P
     with pytest.raises(ValueError, match="slab"):
         write_v3draw(tmp_path / "a.v3draw", slabs, STACK.shape, np.uint16)
 
-    assert not (tmp_path / "a.v3draw").exists()
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_old_kind_with_16_bit_sizes_is_refused_by_name(tmp_path: Path) -> None:
