@@ -34,7 +34,7 @@ WHOLE: ZYX = (512, 512, 1024)
 SMALL: ZYX = (64, 64, 128)
 VIRTUAL = ((2560, 4480, 4480), Box((1280, 0, 2048), (1536, 4480, 2304)))
 """102.8 GB of voxels, and a slab through the middle: 18 tiles."""
-SMALL_VIRTUAL = ((768, 1024, 1024), Box((256, 0, 512), (512, 1024, 768)))
+SMALL_VIRTUAL = ((512, 512, 768), Box((256, 0, 256), (512, 256, 512)))
 MOST_BYTES = 1_000_000_000
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 
