@@ -6,7 +6,6 @@ space, and all tiles are gone through all the same.
 """
 
 import json
-import resource
 import sys
 import time
 from pathlib import Path
@@ -63,17 +62,23 @@ def _fill(image: Image, voxels: NDArray[Any], stored: Box) -> None:
         write_region(array, core, np.ascontiguousarray(voxels[:z, :y, :x]))
 
 
+def peak_bytes() -> int:
+    """Return the highest memory of this process; ru_maxrss would be its parent's at the start."""
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    return 1024 * int(status.split("VmHWM:")[1].split()[0])
+
+
 def main(folder: Path, shape: ZYX, slab: Box) -> None:
     """Export a brain of which a slab is stored; print what it took."""
     brain, distance = store_pair(folder, shape, slab)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = peak_bytes()
     began, busy = time.perf_counter(), time.process_time()
     report = export(brain, distance, folder / "tree", threads=2, only_explored=True)
     found = {
         "seconds": time.perf_counter() - began,
         "processor_seconds": time.process_time() - busy,
-        "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10,
-        "before_bytes": before << 10,
+        "peak_bytes": peak_bytes(),
+        "before_bytes": before,
         "tiles": report.written,
         "empty": sum(level.empty for level in report.levels),
     }
