@@ -9,14 +9,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from neuroconn.annotation import Graph
+from neuroconn.annotation import Graph, Units
 from neuroconn.errors import UsageError, VolumeError
 from neuroconn.evaluation.lines import predicted_lines
 from neuroconn.evaluation.prediction import Prediction
 from neuroconn.geometry import ZYX, Box, ChunkGrid
 from neuroconn.metrics import skeleton
+from neuroconn.metrics.truth import Truth, open_truth
 from neuroconn.tracing.distance_map import DistanceMap
-from neuroconn.volume import open_image
+from neuroconn.volume import Image, open_image
 
 _ON_LINE = 1.0
 """Voxels nearer than this are on a line: of a rendered map, just those of distance 0."""
@@ -52,6 +53,41 @@ class Distances:
 
     def refusal(self) -> None:
         """Return None: a map has lines."""
+
+
+def truth_about(
+    image: Image,
+    prediction: Prediction,
+    given: Sequence[str | Path],
+    *,
+    units: Units | None,
+    y_flip: bool,
+    origin: tuple[float, float, float],
+    label: int | None,
+    ignore: int | None,
+) -> Distances | Truth:
+    """Open whatever is given as the truth about a map.
+
+    Parameters
+    ----------
+    image, prediction : Image and Prediction
+        The map.
+    given : sequence of path
+        A distance map, SWC files or a labelled volume.
+    units, y_flip, origin, label, ignore
+        As for `neuroconn.metrics.truth.open_truth`.
+    """
+    return distance_truth(given, prediction) or open_truth(
+        given,
+        shape=image.shape,
+        frame=image.frame,
+        spacing_known=image.spacing_known,
+        units=units,
+        y_flip=y_flip,
+        origin=origin,
+        label=label,
+        ignore=ignore,
+    )
 
 
 def distance_truth(paths: Sequence[str | Path], prediction: Prediction) -> Distances | None:

@@ -9,13 +9,13 @@ from pathlib import Path
 from neuroconn.annotation import Units
 from neuroconn.errors import UsageError
 from neuroconn.evaluation.choice import METRICS, ON_GRAPHS, Choice, available
-from neuroconn.evaluation.distances import distance_truth
+from neuroconn.evaluation.distances import truth_about
 from neuroconn.evaluation.maps import score_planes, score_volume
 from neuroconn.evaluation.prediction import Prediction
 from neuroconn.evaluation.scores import Scores
 from neuroconn.evaluation.tracings import TRACING_METRICS, score_tracings
 from neuroconn.geometry import ZYX
-from neuroconn.metrics.truth import is_tracing, open_truth
+from neuroconn.metrics.truth import is_tracing
 from neuroconn.tracing.distance_map import DistanceMap
 from neuroconn.volume import Image, open_image
 from neuroconn.volume.address import Address
@@ -117,11 +117,10 @@ def evaluate(
     image = open_image(prediction)
     predicted = Prediction(DistanceMap.of(image, threshold))
     _check_units(image, units)
-    known = distance_truth(given, predicted) or open_truth(
+    known = truth_about(
+        image,
+        predicted,
         given,
-        shape=image.shape,
-        frame=image.frame,
-        spacing_known=image.spacing_known,
         units=units,
         y_flip=y_flip,
         origin=origin,

@@ -17,13 +17,12 @@ from neuroconn.config.overlay import OverlaySettings
 from neuroconn.errors import AnnotationError, UsageError
 from neuroconn.evaluation.blocks import BLOCK
 from neuroconn.evaluation.clicking import REACH, click_view
-from neuroconn.evaluation.distances import distance_truth
+from neuroconn.evaluation.distances import truth_about
 from neuroconn.evaluation.marker_scores import Landed, MarkerScores
 from neuroconn.evaluation.prediction import Prediction
 from neuroconn.exporter.pair import Look, Pair
 from neuroconn.geometry import ZYX, Box
 from neuroconn.metrics.clicks import Points, random_aims, random_rays
-from neuroconn.metrics.truth import open_truth
 from neuroconn.tracing.distance_map import DistanceMap
 from neuroconn.vaa3d.overlay import Unexplored
 from neuroconn.vaa3d.partition import VIEW
@@ -209,11 +208,10 @@ def _truth(
     """Return the centrelines in voxels of the map."""
     image = pair.map
     given = [truth] if isinstance(truth, str | Path) else list(truth)
-    known = distance_truth(given, Prediction(DistanceMap.of(image, 1.0))) or open_truth(
+    known = truth_about(
+        image,
+        Prediction(DistanceMap.of(image, 1.0)),
         given,
-        shape=image.shape,
-        frame=image.frame,
-        spacing_known=image.spacing_known,
         units=units,
         y_flip=y_flip,
         origin=origin,
