@@ -200,7 +200,8 @@ def _compare(
         check.made_by = way if voxels else None
         return
     what = f"{least} of {voxels} voxels are not the {way} of {fine.folder.name}, "
-    yield finding("pixels.pyramid", check.name, what + f"the first in {places[way]}")
+    place = f"the first between {places[way].start} and {places[way].stop} (z, y, x)"
+    yield finding("pixels.pyramid", check.name, what + place)
 
 
 def _difference(fine: TeraflyLevel, coarse: TeraflyLevel, box: Box, step: ZYX) -> _Compared:

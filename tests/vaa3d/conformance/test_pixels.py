@@ -54,6 +54,21 @@ def test_one_wrong_voxel_is_seen(tree: Any, tiff: Any, level: int) -> None:
     assert f"1 of {3 * 10 * 136} voxels" in found.what
 
 
+def test_the_tile_where_levels_first_differ_is_named(make: Any, tiff: Any, tmp_path: Path) -> None:
+    cut = (((4, 2), (12, 8), (150, 122)), ((3,), (6, 4), (70, 66)))
+    tree = make(tmp_path / "tree", sizes=cut)
+    for x in (0, 1):
+        path = tree.tile(0, 1, x, level=1)
+        voxels = tifffile.imread(path)
+        voxels[0, 1, 2] = 60000
+        tiff.save(path, voxels)
+
+    (found,) = check_vaa3d(tree.root, pixels=True).findings
+
+    assert found.what.startswith(f"2 of {3 * 10 * 136} voxels")
+    assert found.what.endswith("the first between (0, 6, 0) and (3, 10, 70) (z, y, x)")
+
+
 def test_damaged_voxels_are_named_and_the_rest_is_compared(make: Any, tmp_path: Path) -> None:
     tree = make(tmp_path / "tree", compression="zlib")
     path = tree.tile(1, 1, 1)
