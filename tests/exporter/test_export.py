@@ -178,6 +178,10 @@ def mismatches() -> dict[str, Callable[[Path], tuple[Path, Path]]]:
         map_image(root / "map", small, frame=Frame((2.0, 1.0, 1.0), (0.0, 0.0, 0.0)))
         return root / "brain", root / "map"
 
+    def other_spacing(root: Path) -> tuple[Path, Path]:
+        map_image(root / "map", small, frame=Frame((2.0, 1.0, 1.5), (10.0, 20.0, 30.0)))
+        return root / "brain", root / "map"
+
     def swapped(root: Path) -> tuple[Path, Path]:
         map_image(root / "map", small)
         return root / "map", root / "brain"
@@ -204,7 +208,7 @@ def mismatches() -> dict[str, Callable[[Path], tuple[Path, Path]]]:
         map_image(root / "map", small)
         return root / "signed", root / "map"
 
-    cases = (other_shape, other_place, swapped, no_scale, no_statistics, absent)
+    cases = (other_shape, other_place, other_spacing, swapped, no_scale, no_statistics, absent)
     return {f.__name__: f for f in (*cases, real_numbers, signed)}
 
 
