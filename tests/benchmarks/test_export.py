@@ -89,6 +89,8 @@ def test_an_export_takes_little_longer_than_writing_its_tiles(
     run()  # compiles, and reads the images into memory
     level = TeraflyVolume(tree).levels[0]
     tiles = [level.read(box) for box, _ in level.tiles()]
+    assert len(tiles) == shape[0] * shape[1] * shape[2] // tile**3
+    assert all(voxels.any() for voxels in tiles), "the loop would write what the export does not"
     rounds = 1 if benchmark.disabled else 3
     loops = [plain_loop(tiles, folder / "loop", compression, sync=False) for _ in range(rounds)]
     synced = [plain_loop(tiles, folder / "loop", compression, sync=True) for _ in range(rounds)]
